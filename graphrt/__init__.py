@@ -1,0 +1,139 @@
+"""graphrt: a static-graph training compiler and runtime for CPUs.
+
+Public names are loaded when first used, so that `import graphrt` stays fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# public name -> (module, attribute); attribute None means the module itself
+_NAMES: dict[str, tuple[str, str | None]] = {
+    "Tensor": ("frontend.tensor", "Tensor"),
+    "Parameter": ("frontend.parameter", "Parameter"),
+    "ParameterTuple": ("frontend.parameter", "ParameterTuple"),
+    "compile": ("frontend.compile", "compile"),
+    "jit": ("frontend.compile", "compile"),
+    "value_and_grad": ("frontend.gradient", "value_and_grad"),
+    "grad": ("frontend.gradient", "grad"),
+    "set_seed": ("context", "set_seed"),
+    "get_seed": ("context", "get_seed"),
+    "set_context": ("context", "set_context"),
+    "get_context": ("context", "get_context"),
+    "set_compat": ("context", "set_compat"),
+    "GRAPH_MODE": ("context", "GRAPH_MODE"),
+    "PYNATIVE_MODE": ("context", "PYNATIVE_MODE"),
+    "Model": ("train", "Model"),
+    "export": ("onnx", "export"),
+    "GraphrtError": ("errors", "GraphrtError"),
+    "errors": ("errors", None),
+    "context": ("context", None),
+    "dtype": ("dtype", None),
+    "nn": ("nn", None),
+    "ops": ("ops", None),
+    "common": ("common", None),
+    "dataset": ("dataset", None),
+    "train": ("train", None),
+    "onnx": ("onnx", None),
+}  # fmt: skip
+_DTYPES = (
+    "bool_", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+    "bfloat16", "float16", "float32", "float64",
+)  # fmt: skip
+_NAMES.update({name: ("dtypes", name) for name in _DTYPES})
+
+__all__ = [
+    "GRAPH_MODE",
+    "PYNATIVE_MODE",
+    "GraphrtError",
+    "Model",
+    "Parameter",
+    "ParameterTuple",
+    "Tensor",
+    "__version__",
+    "bfloat16",
+    "bool_",
+    "common",
+    "compile",
+    "context",
+    "dataset",
+    "dtype",
+    "errors",
+    "export",
+    "float16",
+    "float32",
+    "float64",
+    "get_context",
+    "get_seed",
+    "grad",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "jit",
+    "nn",
+    "onnx",
+    "ops",
+    "set_compat",
+    "set_context",
+    "set_seed",
+    "train",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "value_and_grad",
+]  # fmt: skip
+
+if TYPE_CHECKING:
+    from . import common, context, dataset, dtype, errors, nn, onnx, ops, train
+    from .context import (
+        GRAPH_MODE,
+        PYNATIVE_MODE,
+        get_context,
+        get_seed,
+        set_compat,
+        set_context,
+        set_seed,
+    )  # fmt: skip
+    from .dtypes import (
+        bfloat16,
+        bool_,
+        float16,
+        float32,
+        float64,
+        int8,
+        int16,
+        int32,
+        int64,
+        uint8,
+        uint16,
+        uint32,
+        uint64,
+    )  # fmt: skip
+    from .errors import GraphrtError
+    from .frontend.compile import compile
+    from .frontend.compile import compile as jit
+    from .frontend.gradient import grad, value_and_grad
+    from .frontend.parameter import Parameter, ParameterTuple
+    from .frontend.tensor import Tensor
+    from .onnx import export
+    from .train import Model
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        module_name, attribute = _NAMES[name]
+    except KeyError:
+        raise AttributeError(f"module 'graphrt' has no attribute {name!r}") from None
+    module = importlib.import_module(f"{__name__}.{module_name}")
+    value = module if attribute is None else getattr(module, attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(_NAMES))

@@ -1,0 +1,164 @@
+"""One scheduled step -> LLVM IR text: its kernels as functions, and the function that calls them in order.
+
+In: a Schedule and its kernels. Out: a `LoweredStep`: text, declarations, bindings, arena size.
+Kernels whose text is equal are emitted once. A barrier separates kernels wherever data may cross threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..dtypes import int64
+from ..ir import TensorType
+from ..loops import ir
+from ..ops.views import Constant
+from ..runtime.program import Binding, LoweredStep
+from ..schedule.memory import MemoryPlan
+from ..schedule.plan import Schedule, Slot
+from .emit import emit
+
+
+@dataclass(frozen=True)
+class PlacedKernel:
+    """A kernel and the slot each of its buffers is bound to, in argument order."""
+
+    kernel: ir.Kernel
+    slots: Sequence[Slot]
+
+
+class _Profile:
+    """The cycle-counting instructions between kernels. Each counter has a cache line of its own."""
+
+    def __init__(self, position: int, kernels: int):
+        self._position, self._kernels, self._count = position, kernels, 0
+
+    def head(self) -> list[str]:
+        row = (self._kernels + 1) * 8
+        return [
+            f"  %profile.at = getelementptr ptr, ptr %bindings, i64 {self._position}",
+            "  %profile.all = load ptr, ptr %profile.at, align 8",
+            f"  %profile.row = mul i64 %tid, {row}",
+            "  %profile = getelementptr i64, ptr %profile.all, i64 %profile.row",
+            "  %clock0 = call i64 @llvm.readcyclecounter()",
+        ]
+
+    def _add(self, slot: int, since: int) -> list[str]:
+        self._count += 1
+        k = self._count
+        return [
+            f"  %clock{k} = call i64 @llvm.readcyclecounter()",
+            f"  %cycles{k} = sub i64 %clock{k}, %clock{since}",
+            f"  %counter{k} = getelementptr i64, ptr %profile, i64 {slot}",
+            f"  %old{k} = load i64, ptr %counter{k}, align 8",
+            f"  %new{k} = add i64 %old{k}, %cycles{k}",
+            f"  store i64 %new{k}, ptr %counter{k}, align 8",
+        ]
+
+    def worked(self, kernel: int) -> list[str]:
+        return self._add(kernel * 8, self._count)
+
+    def waited(self, kernel: int) -> list[str]:
+        return self._add(max(kernel, 0) * 8 + 1, self._count)
+
+    def whole(self) -> list[str]:
+        return self._add(self._kernels * 8, 0)
+
+
+def step_bindings(schedule: Schedule) -> tuple[list[Binding], dict[Slot, int]]:
+    """The arrays a step is bound to (data, states, outputs, constants) and the position of each slot."""
+    graph, slots = schedule.graph, schedule.slots
+    bindings: list[Binding] = []
+    positions: dict[Slot, int] = {}
+    for node in (*graph.data_inputs, *graph.state_inputs, *graph.outputs):
+        slot = slots[node]
+        positions[slot] = len(bindings)
+        bindings.append(Binding(slot.kind, slot.label, node.type))  # type: ignore[arg-type]
+    for node, slot in slots.items():
+        if slot.kind == "constant":
+            assert isinstance(node.op, Constant)
+            positions[slot] = len(bindings)
+            bindings.append(Binding("constant", slot.label, node.type, np.asarray(node.op.value.array)))
+    return bindings, positions
+
+
+def lower_step(
+    schedule: Schedule, kernels: Sequence[PlacedKernel], plan: MemoryPlan, name: str, profile_threads: int = 0
+) -> LoweredStep:
+    """The LLVM IR of one step called `name`.
+
+    With `profile_threads` the step also binds the state "profile", int64[threads, kernels + 1, 8], and adds the cycles
+    each thread spends in every kernel (column 0) and waiting after it (column 1); the last row is the whole step.
+    """
+    bindings, positions = step_bindings(schedule)
+    profile = _Profile(len(bindings), len(kernels)) if profile_threads else None
+    if profile is not None:
+        bindings.append(Binding("state", "profile", TensorType((profile_threads, len(kernels) + 1, 8), int64)))
+    functions: dict[str, str] = {}  # function text without its name -> name
+    texts: list[str] = []
+    declarations: set[str] = set()
+    body: list[str] = []
+    needed: dict[int, str] = {}
+    offsets: dict[int, str] = {}
+
+    def pointer(slot: Slot) -> str:
+        if slot.kind == "arena":
+            offset = plan.offset(slot.node)
+            offsets.setdefault(offset, f"%a{offset}")
+            return offsets[offset]
+        position = positions[slot]
+        needed.setdefault(position, f"%p{position}")
+        return needed[position]
+
+    previous_serial = True
+    for number, placed in enumerate(kernels):
+        kernel = placed.kernel
+        text, wants = emit(kernel)
+        declarations |= wants
+        key = text.replace(f"@{kernel.name}(", "@(", 1)
+        if key not in functions:
+            functions[key] = kernel.name
+            texts.append(text)
+        arguments = ", ".join(f"ptr {pointer(slot)}" for slot in placed.slots)
+        separator = ", " if arguments else ""
+        if number and not (previous_serial and kernel.serial):
+            body.append("  call void @graphrt_barrier(ptr %barrier, i64 %nth)")
+        if profile is not None:
+            body += profile.waited(number - 1)
+        if kernel.serial:
+            call = f"call void @{functions[key]}({arguments}{separator}i64 0, i64 1)"
+            body += [f"  br i1 %first, label %run{number}, label %next{number}", f"run{number}:", f"  {call}"]
+            body += [f"  br label %next{number}", f"next{number}:"]
+        else:
+            body.append(f"  call void @{functions[key]}({arguments}{separator}i64 %tid, i64 %nth)")
+        previous_serial = kernel.serial
+        if profile is not None:
+            body += profile.worked(number)
+    if profile is not None:
+        body += profile.whole()
+        declarations.add("declare i64 @llvm.readcyclecounter()")
+    head = ["  %first = icmp eq i64 %tid, 0"]
+    for position, register in sorted(needed.items()):
+        head.append(f"  {register}.at = getelementptr ptr, ptr %bindings, i64 {position}")
+        head.append(f"  {register} = load ptr, ptr {register}.at, align 8")
+    for offset, register in sorted(offsets.items()):
+        head.append(f"  {register} = getelementptr i8, ptr %arena, i64 {offset}")
+    if profile is not None:
+        head += profile.head()
+    step = (
+        f"define internal void @{name}(ptr noalias %arena, ptr %bindings, i64 %tid, i64 %nth, ptr %barrier) {{\n"
+        + "\n".join(["entry:", *head, *body, "  ret void"])
+        + "\n}\n"
+    )
+    updates = tuple(state.op.label for state in schedule.graph.updates)  # type: ignore[attr-defined]
+    return LoweredStep(
+        name=name,
+        text="\n".join([*texts, step]),
+        declarations=frozenset(declarations),
+        bindings=tuple(bindings),
+        arena_bytes=plan.arena_bytes,
+        parallel=any(not p.kernel.serial for p in kernels),
+        updates=updates,
+    )

@@ -1,0 +1,90 @@
+"""The whole pipeline on one screen: one call per stage.
+
+In: a traced Graph. Out: an executable (one call) or a sink (many training steps per call).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .ir import Graph
+
+Record = Callable[[str, Any], None]  # record(stage name, what that stage produced); the dump listens here
+
+
+def optimize(graph: Graph, record: Record | None = None) -> Graph:
+    """All graph passes in order; see passes/pipeline.py."""
+    from .passes import pipeline
+
+    return pipeline.run(graph, record)
+
+
+def compile_graph(graph: Graph, *, threads: int | None = None, record: Record | None = None):
+    """An executable for `graph`: `executable(*data, state={label: array}) -> [output arrays]`.
+
+    Data arrays come in the order of `graph.data_inputs`; state arrays are C-contiguous and updated in place.
+    """
+    from .context import get_context
+
+    if get_context("engine") == "interpreter":
+        from .runtime.reference import ReferenceExecutable
+
+        return ReferenceExecutable(graph)
+    from .runtime.executor import Executable
+
+    return Executable(lower(optimize(graph, record), threads=threads, record=record), threads=threads)
+
+
+def compile_sink(
+    step: Graph,
+    ragged: Graph | None,
+    *,
+    size: int,
+    batch_size: int,
+    shuffle: bool,
+    seed: int,
+    threads: int | None = None,
+    record: Record | None = None,
+):
+    """A sink that runs training steps over a resident dataset.
+
+    `step` reads whole dataset columns plus int32[batch] "indices"; `outputs[0]` is the scalar float32 loss.
+    `ragged` is the same step for the last, shorter batch of a pass (None: that batch is dropped).
+    """
+    from .context import get_context
+
+    if get_context("engine") == "interpreter":
+        from .runtime.reference import ReferenceSink
+
+        return ReferenceSink(step, ragged, size=size, batch_size=batch_size, shuffle=shuffle, seed=seed)
+    from .runtime.sink import Sink
+
+    programs = [lower(optimize(g, record), threads=threads, record=record) for g in (step, ragged) if g is not None]
+    return Sink(programs, size=size, batch_size=batch_size, shuffle=shuffle, seed=seed, threads=threads)
+
+
+def lower(graph: Graph, *, threads: int | None = None, record: Record | None = None, name: str = "step"):
+    """Optimized graph -> kernels -> loop IR -> LLVM IR text: a `LoweredStep` the runtime compiles and loads."""
+    from .codegen.step import PlacedKernel, lower_step
+    from .codegen.target import target
+    from .kernels.build import build_kernel
+    from .passes.explicit_padding import explicit_padding
+    from .passes.transposed_products import transposed_products
+    from .runtime.workers import default_threads
+    from .schedule.memory import plan_schedule
+    from .schedule.plan import schedule
+
+    chosen = target()
+    planned = schedule(transposed_products(explicit_padding(graph)), chosen.lanes)
+    memory = plan_schedule(planned)
+    if record is not None:
+        record("fused", planned.report(memory))
+    count = threads or default_threads()
+    kernels = [PlacedKernel(*build_kernel(g, planned.slots, chosen.lanes, count)) for g in planned.groups]
+    if record is not None:
+        record("loops", [placed.kernel for placed in kernels])
+    step = lower_step(planned, kernels, memory, name)
+    if record is not None:
+        record("llvm", step)
+    return step

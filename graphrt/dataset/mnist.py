@@ -1,0 +1,122 @@
+"""MnistDataset: handwritten digits from a folder of idx files.
+
+In: a folder. Out: columns image uint8[28, 28, 1] and label uint32[] in memory, the beginning of a pipeline.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from ..errors import ArgumentError, DataError
+from ..frontend.location import user_source
+from .idx import read_idx
+from .sources import ArraysDataset, sample_count
+
+_PREFIXES = {"train": "train", "test": "t10k"}
+_EXPECTED = (
+    "train-images-idx3-ubyte and train-labels-idx1-ubyte, or the same with t10k (each may end with .gz)"
+)
+
+
+class MnistDataset(ArraysDataset):
+    """The MNIST files (or others of the same form: Fashion-MNIST, KMNIST) of a folder.
+
+    `usage`: "train", "test" or "all"; None takes what the folder holds. `shuffle`: another random order each pass;
+    None means True. `num_samples`: use only the first ones. Images of any size are accepted.
+
+    Raises DataError if the folder or a file is missing, damaged or empty.
+    """
+
+    def __init__(
+        self,
+        dataset_dir: str | os.PathLike[str],
+        usage: str | None = None,
+        num_samples: int | None = None,
+        num_parallel_workers: int | None = None,
+        shuffle: bool | None = None,
+    ):
+        if usage not in (None, "train", "test", "all"):
+            raise ArgumentError(
+                "MnistDataset: unknown usage",
+                at=user_source(),
+                expected="'train', 'test', 'all' or None",
+                given=repr(usage),
+            )
+        count = sample_count("MnistDataset", num_samples)
+        folder = os.fspath(dataset_dir)
+        parts = [_read_pair(*pair) for pair in _find_files(folder, usage)]
+        if len({images.shape[1:] for images, _ in parts}) > 1:
+            raise DataError(
+                f"MnistDataset: the train and test images in {folder} differ in size", at=user_source(),
+                given=" and ".join(str(list(images.shape[1:])) for images, _ in parts), fix="choose one with usage=",
+            )  # fmt: skip
+        images = np.concatenate([p[0] for p in parts]) if len(parts) > 1 else parts[0][0]
+        labels = np.concatenate([p[1] for p in parts]) if len(parts) > 1 else parts[0][1]
+        columns = {"image": images[:count, :, :, None], "label": labels[:count].astype(np.uint32)}
+        super().__init__(columns, shuffle is None or bool(shuffle))
+
+
+def _find_files(folder: str, usage: str | None) -> list[tuple[str, str]]:
+    """(images, labels) paths of every part wanted."""
+    if not os.path.isdir(folder):
+        raise DataError(
+            f"MnistDataset: there is no folder {folder!r}", at=user_source(), expected=f"a folder with {_EXPECTED}",
+            given="a file" if os.path.exists(folder) else "a path that does not exist",
+            fix=f"check the path; it was looked up from {os.getcwd()}" if not os.path.isabs(folder) else "check the path",
+        )  # fmt: skip
+    wanted = [usage] if usage in _PREFIXES else list(_PREFIXES)
+    found = []
+    for part in wanted:
+        images = _find(folder, f"{_PREFIXES[part]}-images", "idx3-ubyte")
+        labels = _find(folder, f"{_PREFIXES[part]}-labels", "idx1-ubyte")
+        if images and labels:
+            found.append((images, labels))
+        elif images or labels or len(wanted) == 1 or usage == "all":
+            missing = "labels" if images else "images"
+            raise DataError(
+                f"MnistDataset: {folder!r} lacks the {part} {missing}", at=user_source(),
+                expected=f"{_PREFIXES[part]}-{missing}-idx{1 if images else 3}-ubyte, or the same with .gz",
+                given=_listing(folder),
+            )  # fmt: skip
+    if not found:
+        raise DataError(
+            f"MnistDataset: the folder {folder!r} holds no MNIST files", at=user_source(),
+            expected=_EXPECTED, given=_listing(folder),
+        )  # fmt: skip
+    return found
+
+
+def _find(folder: str, stem: str, kind: str) -> str | None:
+    for separator in ("-", "."):  # some archives write train-images.idx3-ubyte
+        for ending in ("", ".gz"):
+            path = os.path.join(folder, f"{stem}{separator}{kind}{ending}")
+            if os.path.isfile(path):
+                return path
+    return None
+
+
+def _listing(folder: str) -> str:
+    names = sorted(os.listdir(folder))
+    return (
+        ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        if names
+        else "an empty folder"
+    )
+
+
+def _read_pair(images_path: str, labels_path: str) -> tuple[np.ndarray, np.ndarray]:
+    images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
+    if len(images) != len(labels):
+        raise DataError(
+            "MnistDataset: the numbers of images and labels differ", at=user_source(),
+            expected=f"{len(images)} labels for {images_path}", given=f"{len(labels)} in {labels_path}",
+            fix="download both files again",
+        )  # fmt: skip
+    if images.size == 0:
+        raise DataError(
+            f"MnistDataset: the idx file {images_path} is empty", at=user_source(),
+            expected="at least one image", given=f"shape {list(images.shape)}",
+        )  # fmt: skip
+    return images, labels

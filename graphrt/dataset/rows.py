@@ -1,0 +1,74 @@
+"""Turning what users hand over into NumPy columns, and samples into batches.
+
+In: arrays, Tensors, numbers, lists. Out: NumPy arrays of element types graphrt knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..dtypes import as_dtype
+from ..errors import DataError, DTypeError
+from ..frontend.location import user_source
+
+Row = tuple[np.ndarray, ...]  # one array per column
+
+
+def to_column_value(value: Any, column: str) -> np.ndarray:
+    """`value` as an array (no copy where it already is one).
+
+    Python floats become float32; Python ints int64; NumPy arrays and Tensors keep their element type. Raises
+    DataError for ragged nested lists, DTypeError for element types graphrt has not.
+    """
+    if hasattr(value, "asnumpy"):
+        value = value.asnumpy()
+    made_here = not isinstance(value, (np.ndarray, np.generic))
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise DataError(
+            f"column {column!r}: the values do not have one shape", at=user_source(),
+            expected="samples of one shape", fix="pad or crop them to one shape first",
+        ) from None  # fmt: skip
+    if made_here and array.dtype == np.float64:
+        array = array.astype(np.float32)
+    try:
+        element_type = as_dtype(array.dtype)
+    except DTypeError:
+        raise DTypeError(
+            f"column {column!r}: element type not supported", at=user_source(),
+            expected="numbers or bools", given=str(array.dtype),
+        ) from None  # fmt: skip
+    return array.astype(element_type.numpy, copy=False)  # also brings foreign byte orders to the native one
+
+
+def to_row(value: Any, columns: Sequence[str], origin: str) -> Row:
+    """One sample as a source or a user function gives it: a tuple (or list) of columns, or the only column itself."""
+    several = isinstance(value, tuple) or (isinstance(value, list) and len(columns) > 1)
+    values = tuple(value) if several else (value,)
+    if len(values) != len(columns):
+        raise DataError(
+            f"{origin} gave another number of columns", at=user_source(),
+            expected=f"{len(columns)} ({', '.join(columns)})", given=str(len(values)),
+        )  # fmt: skip
+    return tuple(to_column_value(v, name) for v, name in zip(values, columns))
+
+
+def stack(rows: Sequence[Row], columns: Sequence[str]) -> Row:
+    """A batch: the rows' arrays stacked along a new axis 0. Raises DataError where shapes or types differ."""
+    batch = []
+    for k, name in enumerate(columns):
+        first = rows[0][k]
+        for number, row in enumerate(rows):
+            if row[k].shape != first.shape or row[k].dtype != first.dtype:
+                raise DataError(
+                    f"batch: the samples of column {name!r} differ", at=user_source(),
+                    expected=f"{first.dtype}{list(first.shape)} as in the batch's first sample",
+                    given=f"{row[k].dtype}{list(row[k].shape)} in its sample {number}",
+                    fix="bring all samples to one shape and element type with map() before batch()",
+                )  # fmt: skip
+        batch.append(np.stack([row[k] for row in rows]))
+    return tuple(batch)

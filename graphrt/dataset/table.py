@@ -1,0 +1,79 @@
+"""Datasets that are random access: arrays in memory, map steps, and whether each pass is shuffled.
+
+In: whole columns and the steps recorded by the pipeline. Out: any batch of any pass, by sample numbers. Eager iteration
+and the native training loop both read tables, in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..runtime.shuffle import permutation
+from .operations import Step
+from .rows import Row
+from .seed import dataset_seed
+
+
+@dataclass(frozen=True)
+class Table:
+    """`columns`: name -> array whose axis 0 counts samples; `steps` are applied to what is read."""
+
+    columns: dict[str, np.ndarray]
+    steps: tuple[Step, ...] = ()
+    shuffle: bool = False
+
+    def __post_init__(self) -> None:
+        assert len({len(array) for array in self.columns.values()}) == 1
+
+    @property
+    def size(self) -> int:
+        """Number of samples."""
+        return len(next(iter(self.columns.values())))
+
+    @property
+    def is_symbolic(self) -> bool:
+        """Whether all steps can become part of the native training step."""
+        return all(step.is_symbolic for step in self.steps)
+
+    def with_step(self, step: Step) -> Table:
+        return replace(self, steps=(*self.steps, step))
+
+    def shuffled(self) -> Table:
+        return replace(self, shuffle=True)
+
+    def cut(self, start: int, stop: int) -> Table | None:
+        """The samples start..stop, or None where the pipeline picks other ones each pass (it shuffles before)."""
+        if self.shuffle:
+            return None
+        return replace(self, columns={name: array[start:stop] for name, array in self.columns.items()})
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The sample numbers of pass `epoch` in the order they are visited, int32[size]."""
+        if self.shuffle:
+            return permutation(self.size, dataset_seed(), epoch)
+        return np.arange(self.size, dtype=np.int32)
+
+    def read(self, indices: np.ndarray) -> Row:
+        """The batch of these samples, all steps applied."""
+        batch = {name: array[indices] for name, array in self.columns.items()}
+        for step in self.steps:
+            batch = step.apply_batch(batch)
+        return tuple(batch.values())
+
+    def batches(self, epoch: int, batch_size: int, drop_remainder: bool) -> Iterator[Row]:
+        """The batches of one pass."""
+        order = self.order(epoch)
+        end = self.size - self.size % batch_size if drop_remainder else self.size
+        for start in range(0, end, batch_size):
+            yield self.read(order[start : min(start + batch_size, end)])
+
+    def rows(self, epoch: int) -> Iterator[Row]:
+        """The samples of one pass."""
+        for index in self.order(epoch):
+            row = {name: array[index] for name, array in self.columns.items()}
+            for step in self.steps:
+                row = step.apply(row)
+            yield tuple(np.asarray(value) for value in row.values())

@@ -1,0 +1,5 @@
+"""The module name release 1.1 gave these transforms."""
+
+from . import HWC2CHW, Border, Inter, Normalize, Pad, Rescale, Resize
+
+__all__ = ["HWC2CHW", "Border", "Inter", "Normalize", "Pad", "Rescale", "Resize"]

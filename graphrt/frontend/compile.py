@@ -1,0 +1,76 @@
+"""`@graphrt.compile`: run a Cell or function as native code, one version per kind of call.
+
+In: a Cell class, a Cell, or a function (a whole training step with gradients and an optimizer becomes one graph).
+Out: the same class or Cell, now compiled when called from outside; or a `CompiledFunction`.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import ArgumentError
+from .cell import Cell
+from .location import user_source
+from .specialise import Specialisation, Specialiser
+from .trace import current_trace
+
+
+class CompiledFunction:
+    """A function compiled at its first call with each kind of arguments. Inside another trace it is inlined."""
+
+    def __init__(self, function: Callable[..., Any]):
+        functools.update_wrapper(self, function, updated=())
+        self._function = function
+        self._specialiser = Specialiser(function, getattr(function, "__name__", type(function).__name__))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if current_trace() is not None:
+            return self._function(*args, **kwargs)
+        return self._specialiser(args, kwargs)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else types.MethodType(self, instance)
+
+    @property
+    def specialisations(self) -> list[Specialisation]:
+        """The compiled versions, each with the reason it was made."""
+        return list(self._specialiser.specialisations)
+
+    def _reads(self) -> tuple[Any, ...]:
+        return (self._function,)
+
+    def __repr__(self) -> str:
+        return f"<compiled {getattr(self._function, '__qualname__', self._function)!s}>"
+
+
+def compile(target: Any = None) -> Any:
+    """Compile a Cell class, a Cell or a function; usable as `@graphrt.compile`.
+
+    - a Cell class is returned unchanged in identity: all its instances run compiled when called from outside;
+    - a Cell is returned, marked the same way;
+    - a function becomes a `CompiledFunction`. It runs once per kind of call with traced Tensors; Python control flow
+      may depend on shapes and Python values, not on the elements of Tensors.
+
+    A new version is made when argument shapes or dtypes, Python arguments, training flags, attributes of Cells, or
+    globals the function reads have changed; `.specialisations` lists them with reasons.
+    """
+    if target is None:
+        return compile
+    if isinstance(target, type):
+        if issubclass(target, Cell):
+            target._graphrt_compiled = True
+            return target
+    elif isinstance(target, Cell):
+        target.__dict__["_graphrt_compiled"] = True
+        return target
+    elif isinstance(target, CompiledFunction):
+        return target
+    elif callable(target):
+        return CompiledFunction(target)
+    raise ArgumentError(
+        "compile: cannot compile this", at=user_source(), expected="a Cell class, a Cell or a function",
+        given=repr(target),
+    )  # fmt: skip

@@ -1,0 +1,105 @@
+"""Where the user is: the line of their code that is running, and the path of Cells whose `construct` runs.
+
+In: the Python call stack and the Cells entered through `cell_scope`. Out: an `ir.Source` ("model.py", 14,
+"LeNet5.conv1 (Conv2d)") for nodes and error messages.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from ..errors import GraphrtError
+from ..ir import Source
+
+if TYPE_CHECKING:
+    from .cell import Cell
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_cells: ContextVar[tuple[tuple[Cell, str], ...]] = ContextVar("graphrt_cells", default=())
+
+
+def _display(filename: str) -> str:
+    """The path as the user would type it: relative where the file lies below the working directory."""
+    if filename.startswith("<"):  # <stdin>, <ipython-input-...>
+        return filename
+    filename = os.path.abspath(filename)
+    try:
+        here = os.getcwd() + os.sep
+    except FileNotFoundError:
+        return filename
+    return filename[len(here) :] if filename.startswith(here) else filename
+
+
+def user_line() -> tuple[str, int]:
+    """File and line of the innermost stack frame that is not graphrt's own ("", 0 if there is none)."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if not frame.f_code.co_filename.startswith(_PACKAGE):
+            return _display(frame.f_code.co_filename), frame.f_lineno
+        frame = frame.f_back  # type: ignore[assignment]
+    return "", 0
+
+
+def user_source() -> Source:
+    """The user's line together with the path of the running Cell."""
+    file, line = user_line()
+    return Source(file, line, cell_path())
+
+
+def cell_path() -> str:
+    """The running Cell's path and class, "LeNet5.conv1 (Conv2d)"; just the class for the outermost Cell; "" outside."""
+    stack = _cells.get()
+    if not stack:
+        return ""
+    cell, path = stack[-1]
+    return path if len(stack) == 1 else f"{path} ({type(cell).__name__})"
+
+
+def inside_cell() -> bool:
+    """Whether some Cell's `construct` is running."""
+    return bool(_cells.get())
+
+
+@contextmanager
+def cell_scope(cell: Cell) -> Iterator[None]:
+    """`cell.construct` runs inside."""
+    stack = _cells.get()
+    token = _cells.set((*stack, (cell, _path_below(stack, cell))))
+    try:
+        yield
+    finally:
+        _cells.reset(token)
+
+
+def _path_below(stack: tuple[tuple[Cell, str], ...], cell: Cell) -> str:
+    """The path of `cell`: found below the nearest running Cell that contains it, else its class name."""
+    for parent, path in reversed(stack):
+        name = _name_below(parent, cell)
+        if name is not None:
+            return f"{path}.{name}"
+    kind = type(cell).__name__
+    return f"{stack[-1][1]}.{kind}" if stack else kind
+
+
+def _name_below(parent: Cell, cell: Cell) -> str | None:
+    for name, child in parent._cells.items():
+        if child is cell:
+            return name
+    for name, child in parent.cells_and_names():  # a grandchild called past its parent
+        if child is cell and name:
+            return name
+    return None
+
+
+def complete(error: GraphrtError, source: Source) -> GraphrtError:
+    """`error` with the place filled in where it does not know one yet."""
+    if error.at is None and source.file:
+        error.at = f"{source.file}:{source.line}"
+    error.cell = error.cell or source.cell or None
+    error.args = (error._text(),)
+    return error

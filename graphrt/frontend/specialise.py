@@ -1,0 +1,131 @@
+"""One compiled graph per kind of call: shapes, dtypes, Python arguments, flags and globals select the version.
+
+In: a function or Cell and its arguments. Out: the function's result, computed by the matching executable, which is
+traced and compiled when there is none yet. `specialisations` lists the versions with the reason each was made.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..context import get_context
+from ..ir import TensorType
+from .cell import Cell
+from .guards import Guard, collect, freeze, thaw
+from .trace import Traced, array_of, split_arguments, trace, type_of
+
+MANY = 16  # versions of one function after which a warning says that something changes at every call
+
+
+class Specialisation:
+    """One compiled version. `reason`: why it was made; `calls`: how often it ran."""
+
+    def __init__(
+        self, reason: str, signature: tuple[Any, ...], traced: Traced, guards: list[Guard], executable: Any
+    ):
+        self.reason, self.signature, self.traced, self.guards = reason, signature, traced, guards
+        self.calls = 0
+        self._executable = executable
+        self._state = traced.state
+
+    @property
+    def graph(self) -> Any:
+        return self.traced.graph
+
+    def holds(self) -> bool:
+        """Whether everything the trace relied on is still so."""
+        return all(guard.holds() for guard in self.guards)
+
+    def run(self, arrays: list[np.ndarray]) -> Any:
+        """The function's result; parameters are updated in place."""
+        self.calls += 1
+        return self.traced.restore(self._executable(*arrays, state=self._state))
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{n.op.label}: {n.type.describe()}" for n in self.graph.data_inputs)  # type: ignore[attr-defined]
+        return f"<{self.graph.name}({inputs}): {self.reason}; {self.calls} calls>"
+
+
+class Specialiser:
+    """The compiled versions of one function or Cell. `reads`: the user's function, if `function` wraps it."""
+
+    def __init__(self, function: Callable[..., Any], name: str, reads: Any = None):
+        self.function, self.name = function, name
+        self._reads = function if reads is None else reads
+        self.specialisations: list[Specialisation] = []
+        self._by_signature: dict[Any, list[Specialisation]] = {}
+
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        leaves, structure = split_arguments(args, kwargs)
+        types = tuple(type_of(leaf) for leaf in leaves)
+        signature = (types, freeze(structure), get_context("threads"), get_context("engine"))
+        versions = self._by_signature.setdefault(signature, [])
+        # newest first: after a rebound global or a flipped flag the latest version is the likeliest
+        for version in reversed(versions):
+            if version.holds():
+                return version.run([array_of(leaf) for leaf in leaves])
+        version = self._specialise(args, kwargs, signature, structure)
+        versions.append(version)
+        return version.run([array_of(leaf) for leaf in leaves])
+
+    def _specialise(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], signature: tuple[Any, ...], structure: Any
+    ) -> Specialisation:
+        from ..compiler import compile_graph
+
+        reason = self._reason(signature)
+        target = _Construct(self.function) if isinstance(self.function, Cell) else self.function
+        traced = trace(target, args, kwargs, name=self.name if self.name.isidentifier() else "graph")
+        guards = collect(self._reads, traced.cells, structure, traced.captured)
+        executable = compile_graph(traced.graph, threads=get_context("threads"))
+        version = Specialisation(reason, signature, traced, guards, executable)
+        self.specialisations.append(version)
+        if len(self.specialisations) == MANY:
+            warnings.warn(
+                f"{self.name} was compiled {MANY} times; the last reason: {reason}. Pass values that change at every "
+                "call as Tensors, and keep shapes the same where possible.",
+                stacklevel=4,
+            )
+        return version
+
+    def _reason(self, signature: tuple[Any, ...]) -> str:
+        """What is new compared with the version made last for these argument types, or made last at all."""
+        if not self.specialisations:
+            return "first call"
+        known = self._by_signature.get(signature)
+        if known:
+            changes = [guard.change() for guard in known[-1].guards if not guard.holds()]
+            return changes[0] if changes else "something the function reads changed"
+        return _difference(self.specialisations[-1].signature, signature)
+
+
+class _Construct:
+    """A Cell's `construct`, entered through the Cell's own scope but not through its compiled calls."""
+
+    def __init__(self, cell: Cell):
+        self.construct = cell.construct
+        self._cell = cell
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._cell._run_construct(args, kwargs)
+
+
+def _difference(old: tuple[Any, ...], new: tuple[Any, ...]) -> str:
+    old_types, old_static, old_threads, old_engine = old
+    types, static, threads, engine = new
+    if len(old_types) != len(types):
+        return f"number of tensor arguments changed from {len(old_types)} to {len(types)}"
+    for position, (before, after) in enumerate(zip(old_types, types)):
+        if before != after:
+            return f"tensor argument {position} changed from {_text(before)} to {_text(after)}"
+    if old_static != static:
+        return f"Python arguments changed from {thaw(old_static)} to {thaw(static)}"
+    return f"engine or threads changed from {old_engine}, {old_threads} to {engine}, {threads}"
+
+
+def _text(type: TensorType) -> str:
+    return type.describe()

@@ -1,0 +1,28 @@
+"""One group of fused nodes -> one kernel, by the strategy its anchor calls for."""
+
+from __future__ import annotations
+
+from ..errors import CompileError
+from ..loops import ir
+from ..ops.base import ContractionOp, ReductionOp
+from ..schedule.fuse import Group
+from ..schedule.plan import Slot
+from .contraction import build_contraction
+from .pointwise import build_pointwise
+from .reduction import build_reduction
+from .space import Slots
+
+
+def build_kernel(group: Group, slots: Slots, lanes: int, threads: int) -> tuple[ir.Kernel, list[Slot]]:
+    """The kernel of `group` and the slots of its buffers in argument order.
+
+    `lanes`: float32 elements per vector register; `threads`: how many threads the program is planned for.
+    Raises CompileError for an anchor no strategy knows.
+    """
+    if group.anchor is None:
+        return build_pointwise(group, slots, lanes, threads)
+    if isinstance(group.anchor.op, ContractionOp):
+        return build_contraction(group, slots, lanes, threads)
+    if isinstance(group.anchor.op, ReductionOp):
+        return build_reduction(group, slots, lanes, threads)
+    raise CompileError(f"{group.anchor.op.name} has no native lowering", at=group.anchor.source)

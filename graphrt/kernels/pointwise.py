@@ -1,0 +1,116 @@
+"""Elementwise sweeps: every stored result of a group at every index of its domain, one vector at a time.
+
+The strategy tries each way of walking the domain (flattened where all addresses allow it, vectorised along any axis)
+and keeps the one whose memory accesses are cheapest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..loops import ir
+from ..loops.index import Index, Var, as_index, unravel
+from ..schedule.fuse import Group, element_cost
+from .space import SERIAL_WORK, Axis, Point, SlotComposer, Slots, access_cost, make_kernel, nest
+
+
+@dataclass
+class Walk:
+    """A way of walking the domain: `extents` of the walked axes (some flattened together: `groups` lists the logical
+    axes of each), and which walked axis carries the lanes."""
+
+    groups: tuple[tuple[int, ...], ...]
+    extents: tuple[int, ...]
+    vector: int
+
+    def index(self, domain: Sequence[int], walked: Sequence[Index]) -> tuple[Index, ...]:
+        result: list[Index] = [Index()] * len(domain)
+        for axes, position in zip(self.groups, walked):
+            for axis, index in zip(axes, unravel(position, tuple(domain[a] for a in axes))):
+                result[axis] = index
+        return tuple(result)
+
+
+def walks(domain: tuple[int, ...], order: Sequence[int]) -> list[Walk]:
+    """Candidate walks: axes in `order`, every suffix flattened, any single axis as the vector axis."""
+    rank = len(domain)
+    if rank == 0:
+        return [Walk(((),), (1,), 0)]
+    found = []
+    for flat in range(rank, 0, -1):  # how many innermost axes are flattened into one
+        groups = tuple((a,) for a in order[: rank - flat]) + (tuple(order[rank - flat :]),)
+        extents = tuple(math.prod(domain[a] for a in axes) for axes in groups)
+        found.append(Walk(groups, extents, len(groups) - 1))
+    for vector in range(rank - 1):
+        groups = tuple((a,) for a in order)
+        found.append(Walk(groups, tuple(domain[a] for a in order), vector))
+    return found
+
+
+def build_pointwise(group: Group, slots: Slots, lanes: int, threads: int):
+    """The kernel of a group without anchor."""
+    domain = group.domain
+    first = slots[group.stores[0]].layout
+    best = min(walks(domain, first.order), key=lambda w: _cost(w, group, slots, lanes))
+    work = math.prod(domain) * sum(element_cost(n) + 1 for n in group.stores)
+    serial = work < SERIAL_WORK
+    composer = SlotComposer(group, slots)
+    axes = [
+        Axis(f"i{k}", extent, lanes if k == best.vector else 0, position=k) for k, extent in enumerate(best.extents)
+    ]
+    if not serial:
+        choose_parallel(axes, threads)
+
+    def body(point: Point) -> list[ir.Statement]:
+        walked = [point.indices[k][0] for k in range(len(axes))]
+        return list(composer.stores(best.index(domain, walked)))
+
+    statements = nest(axes, body)
+    return make_kernel(group.name, composer, statements, lanes, serial)
+
+
+def choose_parallel(axes: list[Axis], threads: int) -> None:
+    """Marks the axis to split over threads and moves it outermost: the first one that splits evenly enough."""
+    if threads <= 1 or not axes:
+        return
+
+    def balance(axis: Axis) -> float:
+        """Mean work over the work of the busiest thread; tails all go to one thread (see `nest`)."""
+        whole = axis.extent // axis.lanes if axis.lanes else axis.extent
+        tiles = whole // axis.tile
+        tail = axis.count - tiles * axis.tile
+        return axis.count / (threads * (-(-tiles // threads) * axis.tile + tail))
+
+    even = [k for k, axis in enumerate(axes) if balance(axis) > 0.9]
+    position = even[0] if even else max(range(len(axes)), key=lambda k: balance(axes[k]))
+    axis = axes.pop(position)
+    axis.parallel = True
+    axes.insert(0, axis)
+
+
+def _cost(walk: Walk, group: Group, slots: Slots, lanes: int) -> float:
+    """Memory cost per element of a walk."""
+    composer = SlotComposer(group, slots)
+    lane = Var("lane", lanes)
+    walked = []
+    for k, extent in enumerate(walk.extents):
+        if k == walk.vector:
+            walked.append(as_index(Var("block", max(1, extent // lanes))) * lanes + as_index(lane))
+        else:
+            walked.append(as_index(Var(f"i{k}", extent)))
+    stores = composer.stores(walk.index(group.domain, walked))
+    extent = walk.extents[walk.vector]
+    waste = -(-extent // lanes) * lanes / max(1, extent)
+    inner = 1.0 if walk.vector == len(walk.extents) - 1 else 1.1
+    flat = 1.0 + 0.01 * len(walk.extents)
+    return access_cost([s.value for s in stores], stores, lane) * waste * inner * flat + _index_arithmetic(stores, lane)
+
+
+def _index_arithmetic(stores: list[ir.Store], lane: Var) -> float:
+    """Extra cost of quotients and remainders that differ between lanes."""
+    from .space import loads
+
+    addresses = [s.address for s in stores] + [load.address for load in loads(s.value for s in stores)]
+    return sum(6.0 for a in addresses for atom, _ in a.terms if hasattr(atom, "divisor") and lane in atom.index.vars())

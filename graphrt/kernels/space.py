@@ -1,0 +1,211 @@
+"""Shared tools of the strategies: slots, composition over slots, loop nests with tails, and access analysis."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..ir import Node
+from ..loops import ir
+from ..loops.index import Index, Var, as_index
+from ..schedule.compose import Composer
+from ..schedule.fuse import Group
+from ..schedule.plan import Slot
+
+Slots = Mapping[Node, Slot]
+
+# Relative time of one vector access by how its lanes touch memory (measured: gathers cost about one cycle per lane).
+ACCESS_COST = {"uniform": 0.4, "contiguous": 1.0, "varying": 14.0}
+SERIAL_WORK = 6000  # element operations below which a second thread costs more than it saves
+
+
+class SlotComposer(Composer):
+    """Composes a group's expressions over buffers, with the anchor's value taken from registers."""
+
+    def __init__(self, group: Group, slots: Slots):
+        super().__init__()
+        self.group, self.slots = group, slots
+        self.buffers: dict[Slot, ir.Buffer] = {}
+        self.overrides: dict[tuple[Node, tuple[Index, ...]], ir.Scalar] = {}
+
+    def buffer(self, slot: Slot) -> ir.Buffer:
+        if slot not in self.buffers:
+            self.buffers[slot] = ir.Buffer(slot.label, slot.node.dtype, slot.elements)
+        return self.buffers[slot]
+
+    def stored(self, node: Node, index: tuple[Index, ...]) -> ir.Scalar | None:
+        override = self.overrides.get((node, index))
+        if override is not None:
+            return override
+        if node in self.group.members and node is not self.group.anchor:
+            return None  # recomputed from the same registers
+        slot = self.slots.get(node)
+        if slot is None:
+            return None
+        return self.builder.load(self.buffer(slot), slot.layout.address(node.shape, index))
+
+    def stored_as(self, node: Node, shape: tuple[int, ...], index: tuple[Index, ...]) -> ir.Scalar | None:
+        slot = self.slots.get(node)
+        if slot is None or (node in self.group.members and node is not self.group.anchor) or node is self.group.anchor:
+            return None
+        address = slot.layout.address_as(node.shape, shape, index)
+        return None if address is None else self.builder.load(self.buffer(slot), address)
+
+    def stores(self, index: Sequence[Index]) -> list[ir.Store]:
+        """The group's results at `index`."""
+        position = tuple(index)
+        result = []
+        for node in self.group.stores:
+            slot = self.slots[node]
+            value = self.value(node, position)
+            result.append(ir.Store(self.buffer(slot), slot.layout.address(node.shape, position), value))
+        return result
+
+
+# ---------------------------------------------------------------------- access analysis
+
+
+def loads(roots: Iterable[ir.Scalar]) -> list[ir.Load]:
+    """Every distinct load under the given scalars."""
+    seen: set[int] = set()
+    found: list[ir.Load] = []
+    stack = list(roots)
+    while stack:
+        node = stack.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, ir.Load):
+            found.append(node)
+            if node.predicate is not None:
+                stack.append(node.predicate)
+            for atom, _ in node.address.terms:
+                scalar = getattr(atom, "scalar", None)
+                if scalar is not None:
+                    stack.append(scalar)
+            continue
+        for name in ("x", "y", "z", "condition"):
+            child = getattr(node, name, None)
+            if isinstance(child, ir.Scalar):
+                stack.append(child)
+    return found
+
+
+def access(address: Index, var: Var) -> str:
+    """"uniform", "contiguous" or "varying": what the lanes of `var` touch."""
+    if var not in address.vars():
+        return "uniform"
+    if address.coefficient(var) == 1 and var not in (address - as_index(var)).vars():
+        return "contiguous"
+    return "varying"
+
+
+def access_cost(scalars: Iterable[ir.Scalar], stores: Iterable[ir.Store], var: Var) -> float:
+    """Relative memory cost of one vector of lanes."""
+    total = sum(ACCESS_COST[access(load.address, var)] for load in loads(scalars))
+    return total + 1.5 * sum(ACCESS_COST[access(store.address, var)] for store in stores)
+
+
+# ---------------------------------------------------------------------- loop nests
+
+
+@dataclass
+class Axis:
+    """One axis of an iteration space and how it is walked.
+
+    `lanes` > 0: the axis is vectorised in blocks of that many lanes. `tile`: how many indices (or lane blocks) are
+    unrolled per iteration. `parallel`: split over threads (only sensible on the outermost axis).
+    """
+
+    name: str
+    extent: int
+    lanes: int = 0
+    tile: int = 1
+    parallel: bool = False
+    position: int = 0  # which logical axis of the space this is
+
+    @property
+    def count(self) -> int:
+        """Unrollable units: indices, or lane blocks."""
+        return -(-self.extent // self.lanes) if self.lanes else self.extent
+
+
+@dataclass
+class Point:
+    """A position in a nest: for every axis the indices of its unrolled tile (lane variable included)."""
+
+    indices: dict[int, list[Index]] = field(default_factory=dict)
+
+    def combinations(self, axes: Sequence[int]) -> list[tuple[Index, ...]]:
+        """All index tuples over the given logical axes, the last one fastest."""
+        return list(itertools.product(*(self.indices[a] for a in axes)))
+
+
+def nest(axes: Sequence[Axis], body: Callable[[Point], list[ir.Statement]]) -> list[ir.Statement]:
+    """Loops over `axes` in order, outermost first, with separate code for tails; `body` fills the innermost."""
+    lane_axis = next((a for a in axes if a.lanes), None)
+    if lane_axis is None:
+        return _nest(list(axes), Point(), body, None)
+    full, rest = divmod(lane_axis.extent, lane_axis.lanes)
+    if not rest:
+        return _nest(list(axes), Point(), body, lane_axis.lanes)
+    statements: list[ir.Statement] = []
+    if full:
+        whole = [_with_extent(a, full * a.lanes) if a is lane_axis else a for a in axes]
+        statements += _nest(whole, Point(), body, lane_axis.lanes)
+    tail = [_tail_axis(a, full) if a is lane_axis else a for a in axes]
+    return statements + _nest(tail, Point(), body, rest)
+
+
+class _TailAxis(Axis):
+    """The last, partly filled block of lanes."""
+
+    first: int = 0
+
+
+def _with_extent(axis: Axis, extent: int) -> Axis:
+    return Axis(axis.name, extent, axis.lanes, axis.tile, axis.parallel, axis.position)
+
+
+def _tail_axis(axis: Axis, full: int) -> Axis:
+    tail = _TailAxis(axis.name, axis.lanes, axis.lanes, 1, axis.parallel, axis.position)
+    tail.first = full
+    return tail
+
+
+def _nest(axes: list[Axis], point: Point, body, active: int | None) -> list[ir.Statement]:
+    if not axes:
+        lane = next((v for v in point.indices.get(-1, [])), None)
+        if lane is None:
+            return body(point)
+        var = lane.terms[0][0]
+        clean = Point({a: i for a, i in point.indices.items() if a != -1})
+        return [ir.Loop(var, body(clean), "vector", active)]
+    axis, rest = axes[0], axes[1:]
+    first = getattr(axis, "first", 0)
+    statements: list[ir.Statement] = []
+    full, remainder = divmod(axis.count, axis.tile)
+    for count, start, tile in ((full, 0, axis.tile), (1 if remainder else 0, full * axis.tile, remainder)):
+        if not count:
+            continue
+        var = Var(axis.name, count)
+        unit = as_index(var) * tile + (start + first)
+        inner = Point(dict(point.indices))
+        if axis.lanes:
+            lane = as_index(Var(f"{axis.name}_lane", axis.lanes))
+            inner.indices[axis.position] = [(unit + j) * axis.lanes + lane for j in range(tile)]
+            inner.indices[-1] = [lane]
+        else:
+            inner.indices[axis.position] = [unit + j for j in range(tile)]
+        loop = ir.Loop(var, _nest(rest, inner, body, active), "parallel" if axis.parallel else "serial")
+        statements.append(loop)
+    return statements
+
+
+def make_kernel(
+    name: str, composer: SlotComposer, body: list[ir.Statement], lanes: int, serial: bool
+) -> tuple[ir.Kernel, list[Slot]]:
+    """The kernel and, in argument order, the slots its buffers are bound to."""
+    slots = list(composer.buffers)
+    return ir.Kernel(name, tuple(composer.buffers[s] for s in slots), body, lanes, serial), slots

@@ -1,0 +1,1 @@
+"""Loop IR: affine indices, statements, vectorised loops, contraction strategies."""

@@ -1,0 +1,299 @@
+"""Loop IR: what a kernel is made of. This file is the grammar.
+
+    Kernel    = (name, parameters: Buffer..., body: Statement...)
+    Buffer    = (name, dtype, elements)                      one pointer argument; physical, linear addresses
+    Statement = Loop(var, kind, body)                        kind: serial | parallel | vector
+              | Store(buffer, address, value)
+              | Assign(register, value)                      registers are SSA values after promotion, never arrays
+              | Comment(text)
+    Scalar    = Constant | Load | Unary | Binary | Fma | Select | Cast | Bitcast | IndexValue | Read(register)
+              | InRange(index, low, high) | LaneReduce(combine, value)
+
+Inside a `vector` loop (its extent is the lane count) every scalar that depends on the loop variable is a vector; the
+address coefficient of the variable decides each access: 0 broadcast, 1 contiguous, else gather or scatter. `active`
+lanes below the lane count mask loads, stores and lane reductions. Unrolling happens when a strategy builds
+statements, so there is no unrolled loop kind. Addresses are `Index` values with constant strides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ..dtypes import DType, bool_
+from .index import Index, Var
+
+
+@dataclass(frozen=True, eq=False)
+class Buffer:
+    """A pointer argument of a kernel. `writes` is set when the kernel stores to it."""
+
+    name: str
+    dtype: DType
+    elements: int
+
+
+class Scalar:
+    """One element's value. `dtype` is its element type, `vars` the loop variables it depends on."""
+
+    __slots__ = ()
+    dtype: DType
+    vars: frozenset[Var]
+
+
+def _vars(*parts: Scalar | Index | None) -> frozenset[Var]:
+    found: frozenset[Var] = frozenset()
+    for part in parts:
+        if isinstance(part, Index):
+            found |= part.vars()
+        elif part is not None:
+            found |= part.vars
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Constant(Scalar):
+    value: float | int | bool
+    dtype: DType
+    vars: frozenset[Var] = frozenset()
+
+
+@dataclass(frozen=True, eq=False)
+class Load(Scalar):
+    """buffer[address] where `predicate` holds (None: always), else zero; nothing is touched where it does not."""
+
+    buffer: Buffer
+    address: Index
+    predicate: Scalar | None = None
+    vars: frozenset[Var] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vars", _vars(self.address, self.predicate))
+
+    @property
+    def dtype(self) -> DType:  # type: ignore[override]
+        return self.buffer.dtype
+
+
+@dataclass(frozen=True, eq=False)
+class Unary(Scalar):
+    """neg abs sqrt floor ceil round(to even) trunc not. Other functions are expanded by loops/math.py."""
+
+    op: str
+    x: Scalar
+    vars: frozenset[Var] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vars", self.x.vars)
+
+    @property
+    def dtype(self) -> DType:  # type: ignore[override]
+        return self.x.dtype
+
+
+COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
+
+
+@dataclass(frozen=True, eq=False)
+class Binary(Scalar):
+    """add sub mul div floor_div rem min max and or xor shl shr mulhi, and the comparisons (whose dtype is bool).
+
+    Floats: min/max propagate NaN of either operand. Integers: div truncates; shr is logical on unsigned types.
+    """
+
+    op: str
+    x: Scalar
+    y: Scalar
+    vars: frozenset[Var] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vars", self.x.vars | self.y.vars)
+
+    @property
+    def dtype(self) -> DType:  # type: ignore[override]
+        return bool_ if self.op in COMPARISONS else self.x.dtype
+
+
+@dataclass(frozen=True, eq=False)
+class Fma(Scalar):
+    """x * y + z with one rounding."""
+
+    x: Scalar
+    y: Scalar
+    z: Scalar
+    vars: frozenset[Var] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vars", self.x.vars | self.y.vars | self.z.vars)
+
+    @property
+    def dtype(self) -> DType:  # type: ignore[override]
+        return self.x.dtype
+
+
+@dataclass(frozen=True, eq=False)
+class Select(Scalar):
+    condition: Scalar
+    x: Scalar
+    y: Scalar
+    vars: frozenset[Var] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vars", self.condition.vars | self.x.vars | self.y.vars)
+
+    @property
+    def dtype(self) -> DType:  # type: ignore[override]
+        return self.x.dtype
+
+
+@dataclass(frozen=True, eq=False)
+class Cast(Scalar):
+    """Numeric conversion (float to int truncates toward zero and saturates; to bool is != 0)."""
+
+    x: Scalar
+    dtype: DType
+    vars: frozenset[Var] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vars", self.x.vars)
+
+
+@dataclass(frozen=True, eq=False)
+class Bitcast(Scalar):
+    """The same bits as another type of the same size."""
+
+    x: Scalar
+    dtype: DType
+    vars: frozenset[Var] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vars", self.x.vars)
+
+
+@dataclass(frozen=True, eq=False)
+class IndexValue(Scalar):
+    """An index as a number."""
+
+    index: Index
+    dtype: DType
+    vars: frozenset[Var] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vars", _vars(self.index))
+
+
+@dataclass(frozen=True, eq=False)
+class InRange(Scalar):
+    """low <= index < high, as bool."""
+
+    index: Index
+    low: int
+    high: int
+    dtype: DType = bool_
+    vars: frozenset[Var] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vars", _vars(self.index))
+
+
+@dataclass(frozen=True, eq=False)
+class Register:
+    """A local value. `lanes` tells whether it holds one value per lane of the enclosing vector loop."""
+
+    name: str
+    dtype: DType
+    lanes: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Read(Scalar):
+    """A register's current value. `along` is the vector variable whose lanes it holds, if any."""
+
+    register: Register
+    along: Var | None = None
+
+    @property
+    def dtype(self) -> DType:  # type: ignore[override]
+        return self.register.dtype
+
+    @property
+    def vars(self) -> frozenset[Var]:  # type: ignore[override]
+        return frozenset((self.along,)) if self.along is not None else frozenset()
+
+
+@dataclass(frozen=True, eq=False)
+class LaneReduce(Scalar):
+    """All active lanes of `x` combined ("add", "max", "min", "mul") into one uniform value, in a fixed tree order."""
+
+    combine: str
+    x: Scalar
+    vars: frozenset[Var] = frozenset()
+
+    @property
+    def dtype(self) -> DType:  # type: ignore[override]
+        return self.x.dtype
+
+
+# ---------------------------------------------------------------------- statements
+
+
+@dataclass(eq=False)
+class Loop:
+    """Runs `body` for var = 0 .. extent - 1. "parallel" loops are split over the threads in contiguous chunks;
+    "vector" loops run all lanes at once (var.extent is the lane count, `active` of them count)."""
+
+    var: Var
+    body: list[Statement]
+    kind: str = "serial"
+    active: int | None = None
+
+
+@dataclass(eq=False)
+class Store:
+    buffer: Buffer
+    address: Index
+    value: Scalar
+    predicate: Scalar | None = None
+
+
+@dataclass(eq=False)
+class Assign:
+    register: Register
+    value: Scalar
+
+
+@dataclass(eq=False)
+class Comment:
+    text: str
+
+
+Statement = Loop | Store | Assign | Comment
+
+
+@dataclass(eq=False)
+class Kernel:
+    """A function of its buffers. `lanes` is the vector width in elements; `serial` kernels run on thread 0 only."""
+
+    name: str
+    buffers: tuple[Buffer, ...]
+    body: list[Statement]
+    lanes: int
+    serial: bool = False
+
+    def written(self) -> set[Buffer]:
+        return {s.buffer for s in statements(self.body) if isinstance(s, Store)}
+
+    def __str__(self) -> str:
+        from .text import kernel_text
+
+        return kernel_text(self)
+
+
+def statements(body: Sequence[Statement]) -> Iterator[Statement]:
+    """All statements, loops included, outside in."""
+    stack = list(reversed(body))
+    while stack:
+        statement = stack.pop()
+        yield statement
+        if isinstance(statement, Loop):
+            stack.extend(reversed(statement.body))

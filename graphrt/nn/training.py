@@ -1,0 +1,68 @@
+"""Cells that put a network, a loss and an optimizer together.
+
+In: a batch. Out: the loss; `TrainOneStepCell` also updates the parameters. Compiled, each is one graph.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..frontend.cell import Cell
+from ..frontend.gradient import value_and_grad
+from ..frontend.parameter import ParameterTuple
+
+
+class WithLossCell(Cell):
+    """loss_fn(backbone(data), label)."""
+
+    def __init__(self, backbone: Cell, loss_fn: Any):
+        super().__init__(auto_prefix=False)
+        self._backbone = backbone
+        self._loss_fn = loss_fn
+
+    def construct(self, data: Any, label: Any) -> Any:
+        return self._loss_fn(self._backbone(data), label)
+
+    @property
+    def backbone_network(self) -> Cell:
+        """The network inside."""
+        return self._backbone
+
+
+class WithEvalCell(Cell):
+    """(loss, predictions, label)."""
+
+    def __init__(self, network: Cell, loss_fn: Any):
+        super().__init__(auto_prefix=False)
+        self._network = network
+        self._loss_fn = loss_fn
+
+    def construct(self, data: Any, label: Any) -> Any:
+        outputs = self._network(data)
+        return self._loss_fn(outputs, label), outputs, label
+
+
+class TrainOneStepCell(Cell):
+    """One training step: the loss of `network(*inputs)`, its gradients, the optimizer's update. Returns the loss.
+
+    `sens`: a factor on the gradients (loss scale).
+    """
+
+    def __init__(self, network: Cell, optimizer: Any, sens: float = 1.0):
+        super().__init__(auto_prefix=False)
+        self.network = network
+        self.optimizer = optimizer
+        self.weights = ParameterTuple(optimizer.parameters)
+        self.sens = float(sens)
+        self._gradient = value_and_grad(network, None, self.weights)
+
+    def set_sens(self, value: float) -> None:
+        """Change the factor on the gradients."""
+        self.sens = float(value)
+
+    def construct(self, *inputs: Any) -> Any:
+        loss, grads = self._gradient(*inputs)
+        if self.sens != 1.0:
+            grads = tuple(g * self.sens for g in grads)
+        self.optimizer(grads)
+        return loss

@@ -1,0 +1,43 @@
+"""Operations. `graphrt.ops.relu(tensor)` and all other user functions come from the front end, when first used.
+
+The op classes live in this folder's modules; `ops/build.py` makes nodes of them. Importing `graphrt.ops.build` loads
+no front end.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..frontend.functional import *  # noqa: F403
+
+_ALIAS_MODULES = (
+    "operations",
+    "composite",
+    "functional",
+)  # modules users also reach as attributes of graphrt.ops
+_CLASSES = "operations"  # graphrt.ops.ReLU() is graphrt.ops.operations.ReLU()
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _ALIAS_MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if importlib.util.find_spec(f"{__name__}.{name}") is not None:  # op modules are imported the ordinary way
+        raise AttributeError(f"module {__name__!r} has not imported its submodule {name!r}")
+    functional = importlib.import_module("..frontend.functional", __name__)
+    if name in functional.__all__:
+        return getattr(functional, name)
+    operations = importlib.import_module(f"{__name__}.{_CLASSES}")
+    if name in operations.__all__:
+        return getattr(operations, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    functional = importlib.import_module("..frontend.functional", __name__)
+    operations = importlib.import_module(f"{__name__}.{_CLASSES}")
+    return sorted({*globals(), *functional.__all__, *operations.__all__})

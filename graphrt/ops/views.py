@@ -1,0 +1,444 @@
+"""Ops that move elements without computing: broadcast, reshape, transpose, slice, pad, concat, reverse, gather, and
+the sources of constant values (Iota, Constant). Every shape and position is a static int.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ..dtypes import DType, as_dtype, int32
+from ..errors import ArgumentError, CompileError, DTypeError, ShapeError
+from ..ir import Literal, Node, TensorType
+from .base import ElementBuilder, ElementOp, Index, Read, Scalar, ViewOp
+from .deferred import build
+from .indexing import linear_index
+
+
+def _check_axes_count(name: str, what: str, values: Sequence[int], rank: int) -> None:
+    if len(values) != rank:
+        raise ShapeError(
+            f"{name}: {what} must have one entry per axis", expected=f"{rank} entries", given=values
+        )
+
+
+@dataclass(frozen=True)
+class Broadcast(ViewOp):
+    """Repeats axes of extent 1 and adds new axes. `axes[k]` is the output axis of input axis k (increasing)."""
+
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+
+    def infer(self, *types: TensorType) -> TensorType:
+        (x,) = types
+        increasing = all(a < b for a, b in zip(self.axes, self.axes[1:]))
+        inside = all(0 <= axis < len(self.shape) for axis in self.axes)
+        if len(self.axes) != x.rank or not increasing or not inside:
+            raise ShapeError(
+                "broadcast: axes must name one output axis per input axis, in increasing order",
+                expected=f"{x.rank} axes below {len(self.shape)}", given=self.axes,
+            )  # fmt: skip
+        if any(extent not in (1, self.shape[axis]) for extent, axis in zip(x.shape, self.axes)):
+            expected = [self.shape[axis] for axis in self.axes]
+            raise ShapeError("broadcast: extents must be equal or 1", expected=expected, given=list(x.shape))
+        return TensorType(self.shape, x.dtype)
+
+    def evaluate(self, x: np.ndarray) -> np.ndarray:
+        extents = dict(zip(self.axes, x.shape))
+        aligned = x.reshape([extents.get(axis, 1) for axis in range(len(self.shape))])
+        return np.broadcast_to(aligned, self.shape)
+
+    def source_index(self, index: Sequence[Index], types: Sequence[TensorType]) -> tuple[Index, ...]:
+        return tuple(0 if extent == 1 else index[axis] for extent, axis in zip(types[0].shape, self.axes))
+
+    def vjp(self, g: Node, y: Node, *x: Node) -> tuple[Node]:
+        source = x[0].shape
+        kept = {axis for axis, extent in zip(self.axes, source) if extent == self.shape[axis]}
+        summed = tuple(axis for axis in range(len(self.shape)) if axis not in kept)
+        return (build.reshape(build.reduce_sum(g, summed), source),)
+
+
+@dataclass(frozen=True)
+class Reshape(ViewOp):
+    """The same elements in row-major order under another shape (all extents given)."""
+
+    shape: tuple[int, ...]
+
+    def infer(self, *types: TensorType) -> TensorType:
+        result = TensorType(self.shape, types[0].dtype)
+        if result.size != types[0].size or any(extent < 0 for extent in self.shape):
+            raise ShapeError(
+                "reshape: the number of elements must stay the same",
+                expected=f"{types[0].size} elements, from {types[0].describe()}",
+                given=f"{list(self.shape)} with {result.size} elements",
+            )
+        return result
+
+    def evaluate(self, x: np.ndarray) -> np.ndarray:
+        return x.reshape(self.shape)
+
+    def source_index(self, index: Sequence[Index], types: Sequence[TensorType]) -> tuple[Index, ...]:
+        position = linear_index(index, self.shape)
+        source: list[Index] = []
+        stride = types[0].size
+        for axis, extent in enumerate(types[0].shape):
+            stride = stride // extent if extent else 0
+            if extent <= 1 or stride == 0:
+                source.append(0)
+                continue
+            coordinate = position // stride
+            leading = math.prod(types[0].shape[:axis]) == 1  # nothing above this axis: no wrap to remove
+            source.append(coordinate if leading else coordinate % extent)
+        return tuple(source)
+
+    def vjp(self, g: Node, y: Node, *x: Node) -> tuple[Node]:
+        return (build.reshape(g, x[0].shape),)
+
+
+@dataclass(frozen=True)
+class Transpose(ViewOp):
+    """Output axis k is input axis permutation[k]."""
+
+    permutation: tuple[int, ...]
+    onnx: ClassVar[str | None] = None
+
+    def infer(self, *types: TensorType) -> TensorType:
+        (x,) = types
+        if sorted(self.permutation) != list(range(x.rank)):
+            raise ShapeError(
+                "transpose: not a permutation of the axes",
+                expected=f"each of 0..{x.rank - 1} once" if x.rank else "()", given=self.permutation,
+            )  # fmt: skip
+        return TensorType(tuple(x.shape[axis] for axis in self.permutation), x.dtype)
+
+    def evaluate(self, x: np.ndarray) -> np.ndarray:
+        return x.transpose(self.permutation)
+
+    def inverse(self) -> tuple[int, ...]:
+        """The permutation that undoes this one."""
+        return tuple(sorted(range(len(self.permutation)), key=self.permutation.__getitem__))
+
+    def source_index(self, index: Sequence[Index], types: Sequence[TensorType]) -> tuple[Index, ...]:
+        return tuple(index[position] for position in self.inverse())
+
+    def vjp(self, g: Node, y: Node, *x: Node) -> tuple[Node]:
+        return (build.transpose(g, self.inverse()),)
+
+
+@dataclass(frozen=True)
+class Slice(ViewOp):
+    """x[start:stop:step] with one non-negative int per axis, 0 <= start <= stop <= extent, step >= 1."""
+
+    start: tuple[int, ...]
+    stop: tuple[int, ...]
+    step: tuple[int, ...]
+
+    def infer(self, *types: TensorType) -> TensorType:
+        (x,) = types
+        for what in ("start", "stop", "step"):
+            _check_axes_count("slice", what, getattr(self, what), x.rank)
+        shape = []
+        for axis, (low, high, step) in enumerate(zip(self.start, self.stop, self.step)):
+            if not 0 <= low <= high <= x.shape[axis] or step < 1:
+                raise ShapeError(
+                    f"slice: bounds of axis {axis} are not usable",
+                    expected=f"0 <= start <= stop <= {x.shape[axis]}, step >= 1", given=f"{low}:{high}:{step}",
+                )  # fmt: skip
+            shape.append(-(-(high - low) // step))
+        return TensorType(tuple(shape), x.dtype)
+
+    def evaluate(self, x: np.ndarray) -> np.ndarray:
+        bounds = (slice(*b) for b in zip(self.start, self.stop, self.step))
+        return x[(*bounds, ...)]  # the ellipsis keeps a tensor without axes an array
+
+    def source_index(self, index: Sequence[Index], types: Sequence[TensorType]) -> tuple[Index, ...]:
+        return tuple(i * step + low for i, low, step in zip(index, self.start, self.step))
+
+    def vjp(self, g: Node, y: Node, *x: Node) -> tuple[Node]:
+        source = x[0].shape
+        low, high = [], []
+        for extent, count, start, step in zip(source, y.shape, self.start, self.step):
+            covered = (count - 1) * step + 1 if count else 0
+            low.append(start)
+            high.append(extent - start - covered)
+        return (build.pad_interior(g, low, high, [step - 1 for step in self.step]),)
+
+
+@dataclass(frozen=True)
+class Pad(ElementOp):
+    """Surrounds x with `value`: low[k] before, high[k] after, interior[k] between the elements of axis k (all >= 0)."""
+
+    low: tuple[int, ...]
+    high: tuple[int, ...]
+    interior: tuple[int, ...]
+    value: float | int | bool = 0
+
+    def _spans(self, shape: Sequence[int]) -> list[int]:
+        """The extent of every axis without low and high."""
+        return [extent + max(extent - 1, 0) * gap for extent, gap in zip(shape, self.interior)]
+
+    def infer(self, *types: TensorType) -> TensorType:
+        (x,) = types
+        for what in ("low", "high", "interior"):
+            amounts = getattr(self, what)
+            _check_axes_count("pad", what, amounts, x.rank)
+            if any(amount < 0 for amount in amounts):
+                raise ShapeError(
+                    f"pad: {what} must not be negative", expected=">= 0 on every axis", given=amounts
+                )
+        spans = self._spans(x.shape)
+        return TensorType(tuple(a + s + b for a, s, b in zip(self.low, spans, self.high)), x.dtype)
+
+    def _inside(self, shape: Sequence[int]) -> tuple[slice, ...]:
+        spans = self._spans(shape)
+        return tuple(slice(a, a + s, gap + 1) for a, s, gap in zip(self.low, spans, self.interior))
+
+    def evaluate(self, x: np.ndarray) -> np.ndarray:
+        result = self.infer(TensorType(x.shape, as_dtype(x.dtype)))
+        padded = np.full(result.shape, self.value, dtype=x.dtype)
+        padded[self._inside(x.shape)] = x
+        return padded
+
+    def element(
+        self, b: ElementBuilder, index: Sequence[Index], read: Read, types: Sequence[TensorType]
+    ) -> Scalar:
+        (x,) = types
+        value = b.constant(self.value, x.dtype)
+        inner = [i - low for i, low in zip(index, self.low)]
+        ranges = [
+            (coordinate, 0, span)
+            for coordinate, span, low, high in zip(inner, self._spans(x.shape), self.low, self.high)
+            if low or high
+        ]
+
+        def inside() -> Scalar:
+            element = read(0, [c if gap == 0 else c // (gap + 1) for c, gap in zip(inner, self.interior)])
+            for coordinate, gap in zip(inner, self.interior):
+                if gap:
+                    phase = b.index_value(coordinate % (gap + 1), int32)
+                    element = b.select(b.binary("eq", phase, b.constant(0, int32)), element, value)
+            return element
+
+        return b.where_in_range(ranges, inside, value) if ranges else inside()
+
+    def flops(self, *types: TensorType) -> int:
+        return 0
+
+    def vjp(self, g: Node, y: Node, *x: Node) -> tuple[Node]:
+        inside = self._inside(x[0].shape)
+        start, stop, step = ([getattr(s, what) for s in inside] for what in ("start", "stop", "step"))
+        return (build.slice_static(g, start, stop, step),)
+
+
+@dataclass(frozen=True)
+class Concat(ElementOp):
+    """One or more tensors joined along `axis`; the other extents and the element types are equal."""
+
+    axis: int
+
+    def infer(self, *types: TensorType) -> TensorType:
+        if not types:
+            raise ArgumentError("concat: no tensors given", expected="at least one")
+        first = types[0]
+        if not 0 <= self.axis < first.rank:
+            raise ShapeError("concat: axis out of range", expected=f"0..{first.rank - 1}", given=self.axis)
+        for other in types[1:]:
+            if other.dtype != first.dtype:
+                raise DTypeError(
+                    "concat: element types differ", expected=first.describe(), given=other.describe()
+                )
+            same = other.rank == first.rank and all(
+                a == b for axis, (a, b) in enumerate(zip(first.shape, other.shape)) if axis != self.axis
+            )
+            if not same:
+                raise ShapeError(
+                    f"concat: extents must agree on every axis but {self.axis}",
+                    expected=first.describe(), given=other.describe(),
+                )  # fmt: skip
+        shape = list(first.shape)
+        shape[self.axis] = sum(t.shape[self.axis] for t in types)
+        return TensorType(tuple(shape), first.dtype)
+
+    def evaluate(self, *x: np.ndarray) -> np.ndarray:
+        return np.concatenate(x, axis=self.axis)
+
+    def element(
+        self, b: ElementBuilder, index: Sequence[Index], read: Read, types: Sequence[TensorType]
+    ) -> Scalar:
+        def part(operand: int, offset: int) -> Scalar:
+            return read(operand, [i - offset if axis == self.axis else i for axis, i in enumerate(index)])
+
+        if len(types) == 1:
+            return part(0, 0)
+        element = b.constant(0, types[0].dtype)
+        offset = 0
+        for operand, operand_type in enumerate(types):
+            end = offset + operand_type.shape[self.axis]
+            # each read has its own guard: `element` of the earlier parts is already guarded by theirs
+            element = b.where_in_range(
+                [(index[self.axis], offset, end)], lambda k=operand, at=offset: part(k, at), element
+            )
+            offset = end
+        return element
+
+    def flops(self, *types: TensorType) -> int:
+        return 0
+
+    def vjp(self, g: Node, y: Node, *x: Node) -> tuple[Node, ...]:
+        parts, offset = [], 0
+        for operand in x:
+            end = offset + operand.shape[self.axis]
+            start = [offset if axis == self.axis else 0 for axis in range(len(y.shape))]
+            stop = [end if axis == self.axis else extent for axis, extent in enumerate(y.shape)]
+            parts.append(build.slice_static(g, start, stop))
+            offset = end
+        return tuple(parts)
+
+
+@dataclass(frozen=True)
+class Reverse(ViewOp):
+    """The order of the elements turned around along `axes`."""
+
+    axes: tuple[int, ...]
+
+    def infer(self, *types: TensorType) -> TensorType:
+        (x,) = types
+        if len(set(self.axes)) != len(self.axes) or not all(0 <= axis < x.rank for axis in self.axes):
+            raise ShapeError(
+                "reverse: axes out of range or repeated",
+                expected=f"0..{x.rank - 1}, each once",
+                given=self.axes,
+            )
+        return x
+
+    def evaluate(self, x: np.ndarray) -> np.ndarray:
+        return np.flip(x, self.axes)
+
+    def source_index(self, index: Sequence[Index], types: Sequence[TensorType]) -> tuple[Index, ...]:
+        extents = types[0].shape
+        return tuple(i * -1 + (extents[k] - 1) if k in self.axes else i for k, i in enumerate(index))
+
+    def vjp(self, g: Node, y: Node, *x: Node) -> tuple[Node]:
+        return (build.reverse(g, self.axes),)
+
+
+@dataclass(frozen=True)
+class Iota(ElementOp):
+    """The position along `axis` as a number: 0, 1, 2, ... (no inputs)."""
+
+    shape: tuple[int, ...]
+    axis: int
+    dtype: DType
+
+    def infer(self, *types: TensorType) -> TensorType:
+        if not 0 <= self.axis < len(self.shape):
+            raise ShapeError("iota: axis out of range", expected=f"0..{len(self.shape) - 1}", given=self.axis)
+        if self.dtype.kind == "bool":
+            raise DTypeError(
+                "iota: element type not accepted", expected="float or int or uint", given=self.dtype
+            )
+        return TensorType(self.shape, self.dtype)
+
+    def evaluate(self) -> np.ndarray:
+        aligned = [extent if axis == self.axis else 1 for axis, extent in enumerate(self.shape)]
+        positions = np.arange(self.shape[self.axis]).astype(self.dtype.numpy)
+        return np.broadcast_to(positions.reshape(aligned), self.shape)
+
+    def element(
+        self, b: ElementBuilder, index: Sequence[Index], read: Read, types: Sequence[TensorType]
+    ) -> Scalar:
+        return b.index_value(index[self.axis], self.dtype)
+
+    def flops(self, *types: TensorType) -> int:
+        return 0
+
+    def vjp(self, g: Node, y: Node, *x: Node) -> tuple[()]:
+        return ()
+
+
+@dataclass(frozen=True)
+class Constant(ElementOp):
+    """A known array (no inputs). Its element rule covers one repeated value; other arrays are stored as buffers."""
+
+    value: Literal
+
+    def infer(self, *types: TensorType) -> TensorType:
+        return self.value.type
+
+    def evaluate(self) -> np.ndarray:
+        return self.value.array
+
+    def is_uniform(self) -> bool:
+        """Every element has the same bits (so that the array needs no storage)."""
+        array = self.value.array
+        if array.size == 0:
+            return True
+        data = array.tobytes()
+        return array.size == 1 or data == data[: array.itemsize] * array.size
+
+    def element(
+        self, b: ElementBuilder, index: Sequence[Index], read: Read, types: Sequence[TensorType]
+    ) -> Scalar:
+        if not self.is_uniform():
+            raise CompileError(
+                "constant: an array of different values has no element rule; it must be stored"
+            )
+        array = self.value.array
+        return b.constant(array.reshape(-1)[0].item() if array.size else 0, self.value.type.dtype)
+
+    def flops(self, *types: TensorType) -> int:
+        return 0
+
+    def vjp(self, g: Node, y: Node, *x: Node) -> tuple[()]:
+        return ()
+
+
+@dataclass(frozen=True)
+class Gather(ElementOp):
+    """x taken along `axis` at integer `indices`, whose shape replaces that axis. Indices outside are clamped into
+    the axis (negative ones to 0). The gradient adds up the rows taken more than once."""
+
+    axis: int
+
+    def infer(self, *types: TensorType) -> TensorType:
+        x, indices = types
+        if not 0 <= self.axis < x.rank:
+            raise ShapeError("gather: axis out of range", expected=f"0..{x.rank - 1}", given=self.axis)
+        if not indices.dtype.is_integer:
+            raise DTypeError("gather: indices must be integers", expected="int32", given=indices.describe())
+        if x.shape[self.axis] == 0 and indices.size:
+            raise ShapeError(
+                f"gather: axis {self.axis} is empty", expected="at least 1 element", given=x.describe()
+            )
+        return TensorType(x.shape[: self.axis] + indices.shape + x.shape[self.axis + 1 :], x.dtype)
+
+    def evaluate(self, x: np.ndarray, indices: np.ndarray) -> np.ndarray:
+        if indices.dtype.kind == "u":  # np.take wants a signed index type
+            indices = np.minimum(
+                indices, indices.dtype.type(min(x.shape[self.axis], np.iinfo(indices.dtype).max))
+            )
+        return np.asarray(np.take(x, indices.astype(np.int64), axis=self.axis, mode="clip"))
+
+    def element(
+        self, b: ElementBuilder, index: Sequence[Index], read: Read, types: Sequence[TensorType]
+    ) -> Scalar:
+        x, indices = types
+        end = self.axis + indices.rank
+        row = b.as_index(read(1, index[self.axis : end]), x.shape[self.axis])
+        return read(0, [*index[: self.axis], row, *index[end:]])
+
+    def flops(self, *types: TensorType) -> int:
+        return 0
+
+    def vjp(self, g: Node, y: Node, *x: Node) -> tuple[Node, None]:
+        source, indices = x
+        rank, count = len(source.shape), len(indices.shape)
+        around = [*range(self.axis), *range(self.axis + count, rank - 1 + count)]
+        rows_first = build.transpose(g, [*range(self.axis, self.axis + count), *around])
+        summed = build.scatter_add(indices, rows_first, source.shape[self.axis])
+        back = [*range(1, self.axis + 1), 0, *range(self.axis + 1, rank)]
+        return build.transpose(summed, back), None

@@ -1,0 +1,56 @@
+"""Convolutions without padding: what they read outside the image becomes a `Pad` of its own.
+
+    before:  %2 = conv2d(%0, %1, padding=(1, 1, 1, 1)) : f32[8,16,32,32]
+    after:   %2 = pad(%0, low=(0, 0, 1, 1), high=(0, 0, 1, 1)) : f32[8,16,34,34]
+             %3 = conv2d(%2, %1) : f32[8,16,32,32]
+
+Backward-data becomes a plain convolution of the padded (and for strides interleaved with zeros) cotangent with the
+reversed kernel, so that one contraction strategy serves all directions without tests inside its loops.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..ir import Graph, Node, apply, rewrite
+from ..ops.contractions import Conv2d, Conv2dBackwardInput, Conv2dBackwardWeight
+from ..ops.views import Pad, Reverse, Slice, Transpose
+
+NONE = (0, 0, 0, 0)
+
+
+def explicit_padding(graph: Graph) -> Graph:
+    """Moves padding out of every convolution (grouped backward-data keeps its own)."""
+    return rewrite(graph, _rule)
+
+
+def _rule(node: Node, inputs: tuple[Node, ...]) -> Node | None:
+    op = node.op
+    if isinstance(op, Conv2d | Conv2dBackwardWeight) and any(op.padding):
+        top, bottom, left, right = op.padding
+        padded = apply(Pad((0, 0, top, left), (0, 0, bottom, right), NONE), inputs[0])
+        return apply(replace(op, padding=NONE), padded, inputs[1])
+    if isinstance(op, Conv2dBackwardInput) and op.groups == 1:
+        return _as_convolution(op, *inputs)
+    return None
+
+
+def _as_convolution(op: Conv2dBackwardInput, dy: Node, weight: Node) -> Node:
+    kernel = weight.shape[2:]
+    low, high = [0, 0], [0, 0]
+    for k in range(2):
+        reach = (kernel[k] - 1) * op.dilation[k]
+        spread = (dy.shape[2 + k] - 1) * op.stride[k] + 1
+        low[k] = reach - op.padding[2 * k]
+        # Enough rows that the valid convolution has exactly the image's extent.
+        high[k] = op.input_shape[2 + k] + reach - low[k] - spread
+    interior = (0, 0, op.stride[0] - 1, op.stride[1] - 1)
+    wide = apply(
+        Pad((0, 0, max(low[0], 0), max(low[1], 0)), (0, 0, max(high[0], 0), max(high[1], 0)), interior), dy
+    )
+    if min(low + high) < 0:  # padding larger than the kernel's reach: the outermost cotangents touch no pixel
+        start = (0, 0, max(-low[0], 0), max(-low[1], 0))
+        stop = tuple(e - max(-h, 0) for e, h in zip(wide.shape, (0, 0, *high)))
+        wide = apply(Slice(start, stop, (1, 1, 1, 1)), wide)
+    flipped = apply(Transpose((1, 0, 2, 3)), apply(Reverse((2, 3)), weight))
+    return apply(Conv2d(stride=(1, 1), padding=NONE, dilation=op.dilation), wide, flipped)

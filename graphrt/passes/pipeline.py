@@ -1,0 +1,62 @@
+"""The order of the graph passes. In: a traced Graph. Out: the same computation in primitive ops, small and merged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..errors import VerifyError
+from ..ir import Graph
+from ..ir.verify import verify
+from .expand_composites import expand_composites
+from .fold_constants import fold_constants
+from .merge_duplicates import merge_duplicates
+from .remove_dead import remove_dead
+from .simplify import simplify
+
+Pass = Callable[[Graph], Graph]
+
+PASSES: tuple[tuple[str, Pass], ...] = (
+    ("expand_composites", expand_composites),
+    ("fold_constants", fold_constants),
+    ("simplify", simplify),
+    ("merge_duplicates", merge_duplicates),
+    ("remove_dead", remove_dead),
+)
+
+
+def run(
+    graph: Graph,
+    record: Callable[[str, Any], None] | None = None,
+    passes: Sequence[tuple[str, Pass]] = PASSES,
+) -> Graph:
+    """`graph` after all passes, verified before the first and after each.
+
+    `record(stage, graph)` is called with "graph" for the graph as given, then with each pass's name and result.
+    Raises VerifyError naming the pass that broke a rule or changed what the graph promises to its caller.
+    """
+    verify(graph)
+    if record is not None:
+        record("graph", graph)
+    for name, apply_pass in passes:
+        before, graph = graph, apply_pass(graph)
+        verify(graph, after=name)
+        _check_interface(name, before, graph)
+        if record is not None:
+            record(name, graph)
+    return graph
+
+
+def _check_interface(name: str, before: Graph, after: Graph) -> None:
+    """Data inputs and output types must stay; states may only disappear."""
+    for what in ("data_inputs", "outputs"):
+        expected, given = ([n.type.describe() for n in getattr(g, what)] for g in (before, after))
+        if expected != given:
+            raise VerifyError(
+                f"after {name}: {what} changed", expected=", ".join(expected), given=", ".join(given)
+            )
+    for what in ("inputs", "updates"):
+        invented = set(getattr(after, what)) - set(getattr(before, what))
+        if invented:
+            labels = ", ".join(sorted(n.op.label for n in invented))
+            raise VerifyError(f"after {name}: {what} appeared that the graph did not have", given=labels)

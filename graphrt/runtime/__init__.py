@@ -1,0 +1,1 @@
+"""Runs compiled graphs: native executables and sinks, and the interpreter engine behind the same interface."""

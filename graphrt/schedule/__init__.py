@@ -1,0 +1,1 @@
+"""Graph to kernels: fusion, layouts, order, memory plan."""

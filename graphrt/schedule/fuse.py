@@ -1,0 +1,357 @@
+"""Which nodes share a kernel.
+
+In: an optimized graph of primitive ops. Out: `Group`s in execution order: each computes one anchor (a contraction, a
+reduction, a scatter, or nothing for pure elementwise work) and stores one or more results over a common index space.
+
+Three decisions, in this order:
+1. `stored_nodes`: what lives in memory. Everything else is recomputed inside its readers.
+2. merging: a group whose expression reads another group's result only at the same index joins it (epilogues,
+   optimizer updates, several outputs of one sweep), unless that would make a cycle.
+3. order: producers first, readers of a state before the group that overwrites it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ..ir import Graph, Node, Op
+from ..loops.index import Index, Var, as_index, replace
+from ..ops import random as random_ops
+from ..ops import views
+from ..ops.base import ContractionOp, ElementOp, Elementwise, ReductionOp, ViewOp
+from ..ops.copy import Copy
+from .compose import ReadRecorder, scalar_constant
+from .layout import Layout
+
+# Heuristics of fusion, in one place. Costs count roughly one per floating-point operation of an element.
+EXPENSIVE = {
+    "exp": 12, "log": 14, "log1p": 18, "expm1": 16, "tanh": 16, "sigmoid": 14, "erf": 20, "pow": 30, "sin": 20,
+    "cos": 20, "sqrt": 6, "rsqrt": 6, "div": 4, "remainder": 8, "floor_div": 8,
+}  # fmt: skip
+RECOMPUTE_LIMIT = 1.5  # an element may be recomputed when the extra work stays below this
+DEPTH_LIMIT = 40  # longest chain of inlined nodes
+
+
+@dataclass(eq=False)
+class Group:
+    """One kernel: `anchor` is computed by a strategy, `stores` are results over `domain`, in dependency order."""
+
+    anchor: Node | None
+    stores: list[Node]
+    domain: tuple[int, ...]
+    members: set[Node] = field(default_factory=set)  # stored or anchor nodes computed here
+    reads: dict[Node, list[tuple[Index, ...]]] = field(default_factory=dict)
+    anchor_reads: set[Node] = field(default_factory=set)
+    identity: tuple[Index, ...] = ()  # the index variables `reads` is expressed in
+    layout: Layout | None = None
+    name: str = ""
+
+    @property
+    def lead(self) -> Node:
+        return self.anchor if self.anchor is not None else self.stores[0]
+
+
+def is_window(op: Op) -> bool:
+    """Whether an element of `op` reads several neighbouring elements."""
+    return hasattr(op, "window")
+
+
+def element_cost(node: Node) -> float:
+    """Work of one element of `node`, operands excluded."""
+    op = node.op
+    if is_window(op):
+        return 4.0
+    if isinstance(op, random_ops.RandomBits):
+        return 60.0
+    if isinstance(op, ViewOp | views.Constant | views.Iota):
+        return 0.0
+    if isinstance(op, views.Pad | views.Concat | views.Gather):
+        return 1.0
+    return float(EXPENSIVE.get(op.name, 1.0))
+
+
+def stored_nodes(graph: Graph, forced: Iterable[Node] = ()) -> set[Node]:
+    """The nodes whose values live in memory (`forced` ones always do)."""
+    users = graph.users()
+    roots = set(graph.roots) | set(forced)
+    stored: set[Node] = set()
+    repeats: dict[Node, float] = {}  # how often an element of the node is evaluated if it is inlined
+    for node in reversed(graph.nodes()):
+        times = 0.0
+        for user in set(users[node]):
+            times += _reads_per_element(node, user) * (repeats[user] if user not in stored else 1.0)
+        repeats[node] = times
+        if node.is_input or scalar_constant(node) is not None:
+            continue
+        if isinstance(node.op, views.Constant) or node in roots or not isinstance(node.op, ElementOp) or (times - 1.0) * _inlined_cost(node) > RECOMPUTE_LIMIT:
+            stored.add(node)
+    _limit_depth(graph, stored)
+    return stored
+
+
+def _inlined_cost(node: Node) -> float:
+    """Work of recomputing one element, down to views of it (a producer's own inlining is decided later)."""
+    own = element_cost(node)
+    if own == 0.0 and node.inputs and isinstance(node.op, ViewOp):
+        return max((_inlined_cost(i) if isinstance(i.op, ViewOp) else 0.0) for i in node.inputs)
+    return own + 0.5 * max(0, len(node.inputs) - 1)
+
+
+def _reads_per_element(node: Node, user: Node) -> float:
+    """How often `user` evaluates each element of its operand `node`."""
+    op = user.op
+    if isinstance(op, ContractionOp):
+        return 64.0
+    if is_window(op):
+        return 4.0
+    if isinstance(op, views.Gather) and node is user.inputs[0]:
+        return max(1.0, user.type.size / max(1, node.type.size))
+    if isinstance(op, ElementOp) and not isinstance(op, views.Concat):
+        return max(1.0, user.type.size / max(1, node.type.size)) if node.type.size else 1.0
+    return 1.0
+
+
+def _limit_depth(graph: Graph, stored: set[Node]) -> None:
+    depth: dict[Node, int] = {}
+    for node in graph.nodes():
+        if node.is_input or node in stored:
+            depth[node] = 0
+            continue
+        depth[node] = 1 + max((depth[i] for i in node.inputs), default=0)
+        if depth[node] > DEPTH_LIMIT and isinstance(node.op, ElementOp):
+            stored.add(node)
+            depth[node] = 0
+
+
+def domain_vars(shape: tuple[int, ...]) -> tuple[Index, ...]:
+    """Fresh index variables over a shape."""
+    return tuple(as_index(Var(f"i{k}", extent)) for k, extent in enumerate(shape))
+
+
+def _group_reads(group: Group, is_stored) -> tuple[dict[Node, list[tuple[Index, ...]]], tuple[Index, ...]]:
+    """What the group's stores read from outside (and from members other than by composition)."""
+    recorder = ReadRecorder(is_stored)
+    index = domain_vars(group.domain)
+    for node in group.stores:
+        if node is group.anchor:
+            continue
+        types = [n.type for n in node.inputs]
+        node.op.element(recorder.builder, index, lambda k, at, n=node: recorder.value(n.inputs[k], at), types)
+    return recorder.reads, index
+
+
+def _anchor_reads(anchor: Node, is_stored) -> set[Node]:
+    """Stored nodes reached from an anchor's operands."""
+    found: set[Node] = set()
+    stack = list(anchor.inputs)
+    seen: set[Node] = set()
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if is_stored(node):
+            found.add(node)
+        else:
+            stack.extend(node.inputs)
+    return found
+
+
+def fuse(graph: Graph, forced: Iterable[Node] = (), layouts: Mapping[Node, Layout] | None = None) -> list[Group]:
+    """The groups of `graph` in execution order.
+
+    `forced` nodes are stored whatever their cost; groups only merge when their results share one layout.
+    """
+    stored = stored_nodes(graph, forced)
+    layouts = layouts or {}
+
+    def is_stored(node: Node) -> bool:
+        return node in stored or node.is_input
+
+    groups: list[Group] = []
+    owner: dict[Node, Group] = {}
+    for node in graph.nodes():
+        if node not in stored or isinstance(node.op, views.Constant):
+            continue
+        anchor = None if isinstance(node.op, ElementOp) else node
+        group = Group(anchor, [node], node.shape, {node}, layout=layouts.get(node))
+        group.reads, group.identity = _group_reads(group, is_stored)
+        if anchor is not None:
+            group.anchor_reads = _anchor_reads(anchor, is_stored)
+        groups.append(group)
+        owner[node] = group
+    links = _Links(groups, owner)
+    _merge_epilogues(groups, owner, links)
+    _merge_siblings(groups, owner, links)
+    live = [g for g in groups if g.stores]
+    users = graph.users()
+    roots = set(graph.roots)
+    for group in live:
+        _drop_unread_stores(group, users, roots, owner, is_stored)
+    ordered = links.order(live, graph)
+    for number, group in enumerate(ordered):
+        group.name = f"k{number}_{group.lead.op.name}"
+    return ordered
+
+
+class _Links:
+    """The dependency graph of groups, kept transitively queryable while groups merge."""
+
+    def __init__(self, groups: list[Group], owner: dict[Node, Group]):
+        import networkx
+
+        self.graph = networkx.DiGraph()
+        self.owner = owner
+        self.position = {group: k for k, group in enumerate(groups)}
+        self.graph.add_nodes_from(groups)
+        for group in groups:
+            for node in set(group.reads) | group.anchor_reads:
+                if node in owner:
+                    self.graph.add_edge(owner[node], group)
+
+    def path_avoiding_edge(self, start: Group, end: Group) -> bool:
+        """Is there a way from start to end other than the direct edge?"""
+        stack = [g for g in self.graph.successors(start) if g is not end]
+        seen: set[Group] = set()
+        while stack:
+            group = stack.pop()
+            if group is end:
+                return True
+            if group in seen:
+                continue
+            seen.add(group)
+            stack.extend(self.graph.successors(group))
+        return False
+
+    def connected(self, a: Group, b: Group) -> bool:
+        import networkx
+
+        return networkx.has_path(self.graph, a, b) or networkx.has_path(self.graph, b, a)
+
+    def merge(self, into: Group, other: Group) -> None:
+        for before in list(self.graph.predecessors(other)):
+            if before is not into:
+                self.graph.add_edge(before, into)
+        for after in list(self.graph.successors(other)):
+            if after is not into:
+                self.graph.add_edge(into, after)
+        self.graph.remove_node(other)
+        into.anchor_reads |= other.anchor_reads
+
+    def order(self, groups: list[Group], graph: Graph) -> list[Group]:
+        """Topological order near the original one, with readers of a state before its in-place update."""
+        import networkx
+
+        work = self.graph.subgraph(groups).copy()
+        readers: dict[Node, set[Group]] = {}
+        for group in groups:
+            for node in set(group.reads) | group.anchor_reads:
+                if node.is_state:
+                    readers.setdefault(node, set()).add(group)
+        for state, value in graph.updates.items():
+            writer = self.owner.get(value)
+            if writer is None:
+                continue
+            for reader in readers.get(state, ()):
+                if reader is not writer and not networkx.has_path(work, writer, reader):
+                    work.add_edge(reader, writer)
+        return list(networkx.lexicographical_topological_sort(work, key=lambda g: self.position[g]))
+
+
+def _merge_epilogues(groups: list[Group], owner: dict[Node, Group], links: _Links) -> None:
+    """A later elementwise group that reads a group's result at its own index joins that group."""
+    for group in groups:
+        if not group.stores:
+            continue
+        merged = True
+        while merged:
+            merged = False
+            for consumer in sorted(links.graph.successors(group), key=links.position.__getitem__):
+                if consumer.anchor is not None or consumer.domain != group.domain or not _may_merge(group, consumer):
+                    continue
+                own = [indices for node, indices in consumer.reads.items() if node in group.members]
+                if not all(index == consumer.identity for indices in own for index in indices):
+                    continue
+                if links.path_avoiding_edge(group, consumer):
+                    continue
+                if group.anchor is not None and not _is_epilogue(group, consumer):
+                    continue
+                _join(group, consumer, owner, links)
+                merged = True
+                break
+
+
+def _may_merge(a: Group, b: Group) -> bool:
+    """Copies that exist to be separate stay separate; results of one kernel share one layout."""
+    if any(isinstance(n.op, Copy) and n.op.reason == "update" for n in b.stores):
+        return False
+    return a.layout == b.layout
+
+
+def _is_epilogue(group: Group, consumer: Group) -> bool:
+    """Contractions and reductions absorb arithmetic on their result, not windows or other reads of neighbours."""
+    return all(isinstance(node.op, ElementOp) and not is_window(node.op) for node in consumer.stores)
+
+
+def _merge_siblings(groups: list[Group], owner: dict[Node, Group], links: _Links) -> None:
+    """Elementwise groups over one index space that read a common buffer become one sweep."""
+    live = [g for g in groups if g.stores and g.anchor is None]
+    by_domain: dict[tuple, list[Group]] = {}
+    for group in live:
+        by_domain.setdefault(group.domain, []).append(group)
+    for siblings in by_domain.values():
+        for k, first in enumerate(siblings):
+            if not first.stores:
+                continue
+            for second in siblings[k + 1 :]:
+                if not second.stores or len(first.stores) + len(second.stores) > 8:
+                    continue
+                common = {n for n in first.reads if n.type.size * 4 >= first.lead.type.size} & set(second.reads)
+                if common and _may_merge(first, second) and not links.connected(first, second):
+                    _join(first, second, owner, links)
+
+
+def _join(group: Group, other: Group, owner: dict[Node, Group], links: _Links) -> None:
+    renamed = {a.terms[0][0]: b for a, b in zip(other.identity, group.identity) if a.terms}
+    for node, indices in other.reads.items():
+        if node in group.members:
+            continue
+        group.reads.setdefault(node, []).extend(tuple(replace(i, renamed) for i in index) for index in indices)
+    group.stores += other.stores
+    group.members |= other.members
+    for node in other.members:
+        owner[node] = group
+    other.stores = []
+    links.merge(group, other)
+
+
+def _drop_unread_stores(group: Group, users, roots: set[Node], owner: dict[Node, Group], is_stored) -> None:
+    """A member read only inside its group stays in registers."""
+
+    def read_outside(node: Node) -> bool:
+        stack: list[Node] = list(users[node])
+        seen: set[Node] = set()
+        while stack:
+            user = stack.pop()
+            if user in seen:
+                continue
+            seen.add(user)
+            if user in owner:
+                if owner[user] is not group:
+                    return True
+            elif not is_stored(user):
+                stack.extend(users[user])
+        return False
+
+    kept = [n for n in group.stores if n in roots or read_outside(n)]
+    if kept:
+        group.stores = kept
+
+
+def all_stores(groups: Iterable[Group]) -> list[Node]:
+    """Every stored result in execution order."""
+    return [node for group in groups for node in group.stores]
+
+
+__all__ = ["Elementwise", "Group", "ReductionOp", "all_stores", "domain_vars", "element_cost", "fuse", "stored_nodes"]

@@ -1,0 +1,133 @@
+"""The training step and the evaluation step as traced graphs over whole dataset columns or batches.
+
+In: network, loss function, optimizer; the columns' types and transforms. Out: `Traced` graphs for the compiler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..dataset.transform import Transform
+from ..dtypes import float32, int32
+from ..errors import ArgumentError
+from ..frontend.location import user_source
+from ..frontend.trace import Traced, trace
+from ..ir import TensorType
+
+INDICES = "indices"
+Transforms = Mapping[str, tuple[Transform, ...]]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a Model is made of; builds the functions that are traced."""
+
+    network: Any
+    loss_fn: Any
+    optimizer: Any
+
+    def cells(self) -> Iterable[Any]:
+        """Every Cell reachable from the parts."""
+        for part in (self.network, self.loss_fn, self.optimizer):
+            if hasattr(part, "cells_and_names"):
+                for _, cell in part.cells_and_names():
+                    yield cell
+
+    def key(self) -> tuple[Any, ...]:
+        """What a compiled step depends on besides the data: other parts, modes or parameters need another one."""
+        cells = tuple((id(cell), cell.training) for cell in self.cells())
+        parameters = tuple(
+            (id(parameter), parameter.requires_grad)
+            for part in (self.network, self.optimizer)
+            if hasattr(part, "get_parameters")
+            for parameter in part.get_parameters()
+        )
+        return id(self.network), id(self.loss_fn), id(self.optimizer), cells, parameters
+
+    def train(self, *batch: Any) -> Any:
+        """One step on a batch: forward, backward, update. Returns the loss, a scalar float32 (the mean if the loss
+        function does not reduce; the gradient is then that of the sum, as if backward was seeded with ones)."""
+        from ..frontend.gradient import value_and_grad
+
+        if self.optimizer is None:  # the network is itself a whole training step
+            loss = self.network(*batch)
+        else:
+            loss, gradients = value_and_grad(self.loss, None, self.optimizer.parameters)(*batch)
+            self.optimizer(gradients)
+        if isinstance(loss, (tuple, list)):
+            loss = loss[0]
+        if loss.ndim > 0:
+            loss = loss.mean()
+        return loss.astype(float32, copy=False)
+
+    def loss(self, *batch: Any) -> Any:
+        """The loss of a batch: the last column is the label where there is a loss function."""
+        if self.loss_fn is None:
+            return self.network(*batch)
+        self._check_columns(batch)
+        return self.loss_fn(self.network(*batch[:-1]), batch[-1])
+
+    def evaluate(self, *batch: Any, with_loss: bool) -> tuple[Any, Any, Any]:
+        """(loss or None, the network's output, labels) of a batch."""
+        self._check_columns(batch)
+        output = self.network(*batch[:-1])
+        loss = None
+        if with_loss:
+            if self.loss_fn is None:
+                raise ArgumentError(
+                    "Model.eval: the metric 'loss' needs a loss function", at=user_source(),
+                    fix="give it: Model(network, loss_fn=..., metrics=...)",
+                )  # fmt: skip
+            loss = self.loss_fn(output, batch[-1])
+        return loss, output, batch[-1]
+
+    def _check_columns(self, batch: tuple[Any, ...]) -> None:
+        if len(batch) < 2:
+            raise ArgumentError(
+                "the dataset has one column, but data and label are needed", at=user_source(),
+                expected="columns for the network's inputs and, last, the label", given=f"{len(batch)} column",
+                fix="add a label column, or pass a network that returns its own loss and no loss_fn",
+            )  # fmt: skip
+
+
+def trace_sink_step(
+    parts: Parts, columns: Mapping[str, TensorType], transforms: Transforms, batch_size: int, name: str
+) -> Traced:
+    """The step a sink runs: gathers a batch of every (whole) column by `indices`, transforms it, trains on it."""
+    from .. import ops
+
+    def step(**kwargs: Any) -> Any:
+        indices = kwargs.pop(INDICES)
+        batch = [
+            _transformed(ops.gather(tensor, indices, 0), transforms.get(column, ()))
+            for tensor, column in zip(kwargs.values(), columns)
+        ]
+        return parts.train(*batch)
+
+    arguments: dict[str, Any] = {_label(column): type for column, type in columns.items()}
+    arguments[INDICES] = TensorType((batch_size,), int32)
+    return trace(step, (), arguments, name=name)
+
+
+def trace_batch(
+    function: Callable[..., Any], columns: Mapping[str, TensorType], transforms: Transforms, name: str
+) -> Traced:
+    """`function` applied to a transformed batch given as arrays."""
+
+    def step(**kwargs: Any) -> Any:
+        batch = [_transformed(t, transforms.get(column, ())) for t, column in zip(kwargs.values(), columns)]
+        return function(*batch)
+
+    return trace(step, (), {_label(column): type for column, type in columns.items()}, name=name)
+
+
+def _label(column: str) -> str:
+    return f"{column}_column" if column == INDICES else column
+
+
+def _transformed(tensor: Any, transforms: tuple[Transform, ...]) -> Any:
+    for transform in transforms:
+        tensor = transform.symbolic(tensor)
+    return tensor

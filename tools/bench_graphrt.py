@@ -1,0 +1,91 @@
+"""One benchmark workload on graphrt: the counterpart of the peers' scripts, in a process of its own.
+
+In: a workload name and the peers' `common.py` (folder in GRAPHRT_PEERS), which supplies data, initial weights,
+batch size and the report format. Out: one JSON line. Everything goes through the public API: `Model.train` with a
+sink of `--steps` steps per window, so a window includes whatever a user of the library would wait for.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(os.environ["GRAPHRT_PEERS"]).resolve()))
+
+import common  # the peers' workloads: found through GRAPHRT_PEERS
+from graphrt.train.callback import Callback
+
+import graphrt
+from graphrt import Model, Tensor, dataset, nn
+
+
+def dense(weights: dict[str, Any], name: str) -> nn.Cell:
+    weight, bias = weights[name + "w"], weights[name + "b"]
+    return nn.Dense(weight.shape[1], weight.shape[0], weight_init=Tensor(weight), bias_init=Tensor(bias))
+
+
+def convolution(weight: Any) -> nn.Cell:
+    return nn.Conv2d(weight.shape[1], weight.shape[0], 5, pad_mode="valid", weight_init=Tensor(weight))
+
+
+def three_dense(weights: dict[str, Any]) -> list[nn.Cell]:
+    return [dense(weights, "f1"), nn.ReLU(), dense(weights, "f2"), nn.ReLU(), dense(weights, "f3")]
+
+
+def lenet(weights: dict[str, Any]) -> nn.Cell:
+    features = [
+        cell for name in ("c1", "c2") for cell in (convolution(weights[name]), nn.ReLU(), nn.MaxPool2d(2, 2))
+    ]
+    return nn.SequentialCell([*features, nn.Flatten(), *three_dense(weights)])
+
+
+def mlp(weights: dict[str, Any]) -> nn.Cell:
+    return nn.SequentialCell(three_dense(weights))
+
+
+NETWORKS = {"lenet": lenet, "mlp": mlp, "tiny": mlp}
+OPTIMIZERS = {
+    "lenet": lambda parameters: nn.Momentum(parameters, 0.01, 0.9),
+    "mlp": lambda parameters: nn.SGD(parameters, 0.01),
+    "tiny": lambda parameters: nn.Adam(parameters, 1e-3),
+}
+
+
+class Windows(Callback):
+    """Notes when each epoch (one window of the benchmark) ends, and its last loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends: list[float] = []
+        self.losses: list[float] = []
+
+    def epoch_end(self, run_context: Any) -> None:
+        self.ends.append(time.perf_counter())
+        self.losses.append(float(run_context.original_args().losses[-1]))
+
+
+def main() -> None:
+    arguments = common.args()
+    graphrt.set_context(threads=common.THREADS)
+    (inputs, labels), weights, batch = common.WORK[arguments.workload]()
+    network = NETWORKS[arguments.workload](weights)
+    optimizer = OPTIMIZERS[arguments.workload](network.trainable_params())
+    data = dataset.NumpySlicesDataset((inputs, labels), ["image", "label"], shuffle=False)
+    data = data.batch(batch, drop_remainder=True)
+    windows = Windows()
+    start = time.perf_counter()
+    # The cursor persists over epochs, so the windows see the batches one after the other, as the peers' do.
+    Model(network, nn.CrossEntropyLoss(), optimizer).train(
+        arguments.windows + 1, data, callbacks=[windows], dataset_sink_mode=True, sink_size=arguments.steps
+    )
+    times = [end - begin for begin, end in zip(windows.ends, windows.ends[1:])]
+    common.report(
+        f"graphrt {graphrt.__version__}", arguments, windows.ends[0] - start, times, windows.losses, batch
+    )
+
+
+if __name__ == "__main__":
+    main()
