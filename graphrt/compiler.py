@@ -74,12 +74,13 @@ def lower(graph: Graph, *, threads: int | None = None, record: Record | None = N
     from .runtime.workers import default_threads
     from .schedule.memory import plan_schedule
     from .schedule.plan import schedule
+    from .schedule.report import FusedKernels
 
     chosen = target()
     planned = schedule(transposed_products(explicit_padding(graph)), chosen.lanes)
     memory = plan_schedule(planned)
     if record is not None:
-        record("fused", planned.report(memory))
+        record("fused", FusedKernels(planned, memory))
     count = threads or default_threads()
     kernels = [PlacedKernel(*build_kernel(g, planned.slots, chosen.lanes, count)) for g in planned.groups]
     if record is not None:

@@ -11,7 +11,9 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update-golden", action="store_true", help="write tests/golden/*.txt from what the code does")
+    parser.addoption(
+        "--update-golden", action="store_true", help="write tests/golden/*.txt from what the code does"
+    )
 
 
 @pytest.fixture
@@ -23,6 +25,8 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         if request.config.getoption("--update-golden"):
             path.write_text(text, encoding="utf-8")
         assert path.exists(), f"no {path.name}; run pytest --update-golden and read what it wrote"
-        assert text == path.read_text(encoding="utf-8"), f"{path.name} differs; if that is right: --update-golden"
+        assert text == path.read_text(encoding="utf-8"), (
+            f"{path.name} differs; if that is right: --update-golden"
+        )
 
     return check

@@ -91,7 +91,9 @@ def _divide(m: _Maker) -> Node | None:
     if m.exact:
         return None
     x = m.pick()
-    return m.random.choice((build.div(x, 4.0), build.div(x, 3.0), build.div(x, build.add(build.abs(m.partner(x)), 1.0))))
+    return m.random.choice(
+        (build.div(x, 4.0), build.div(x, 3.0), build.div(x, build.add(build.abs(m.partner(x)), 1.0)))
+    )
 
 
 def _select(m: _Maker) -> Node | None:
@@ -140,16 +142,18 @@ def _reverse(m: _Maker) -> Node | None:
 
 
 def _pad(m: _Maker) -> Node | None:
-    x = m.pick(lambda n: 0 < len(n.shape) and math.prod(e + 3 for e in n.shape) <= MAX_ELEMENTS)
+    x = m.pick(lambda n: len(n.shape) > 0 and math.prod(e + 3 for e in n.shape) <= MAX_ELEMENTS)
     if x is None:
         return None
-    low, high, interior = ([m.random.choice(choice) for _ in x.shape] for choice in ((0, 0, 1), (0, 1, 2), (0, 0, 0, 1)))
+    low, high, interior = (
+        [m.random.choice(choice) for _ in x.shape] for choice in ((0, 0, 1), (0, 1, 2), (0, 0, 0, 1))
+    )
     padded = build.pad_interior(x, low, high, interior)
     return padded if math.prod(padded.shape) <= MAX_ELEMENTS else None
 
 
 def _concat(m: _Maker) -> Node | None:
-    x = m.pick(lambda n: 0 < len(n.shape) and n.type.size * 2 <= MAX_ELEMENTS)
+    x = m.pick(lambda n: len(n.shape) > 0 and n.type.size * 2 <= MAX_ELEMENTS)
     if x is None:
         return None
     axis = m.random.randrange(len(x.shape))
@@ -161,7 +165,11 @@ def _reduce(m: _Maker) -> Node | None:
     if x is None or not m.may_multiply():
         return None
     axes = m.random.sample(range(len(x.shape)), m.random.randint(1, len(x.shape)))
-    choices = [build.reduce_sum] if m.exact else [build.reduce_sum, build.reduce_mean, build.reduce_max, build.reduce_min]
+    choices = (
+        [build.reduce_sum]
+        if m.exact
+        else [build.reduce_sum, build.reduce_mean, build.reduce_max, build.reduce_min]
+    )
     return m.limited(m.random.choice(choices)(x, axes, m.random.random() < 0.4))
 
 

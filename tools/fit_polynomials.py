@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
+from functools import cache
 
 Function = Callable[[Decimal], Decimal]
 decimal.getcontext().prec = 60
@@ -90,7 +90,16 @@ def cosine_tail(z: Decimal) -> Decimal:
     return _series(ONE / 24, lambda k: -z / ((2 * k + 3) * (2 * k + 4)))
 
 
-@lru_cache(maxsize=None)
+def tanh_tail(z: Decimal) -> Decimal:
+    """(tanh x - x) / x^3 at z = x^2."""
+    if z < Decimal("1e-12"):
+        return -ONE / 3 + z * 2 / 15
+    x = z.sqrt()
+    double = exponential_minus_one(2 * x)
+    return (double / (double + 2) / x - 1) / z
+
+
+@cache
 def erf_slope(z: Decimal) -> Decimal:
     """erf(x) / x - 1 at z = x^2."""
     term, total, k = ONE, ONE, 0
@@ -103,7 +112,7 @@ def erf_slope(z: Decimal) -> Decimal:
         return 2 / PI.sqrt() * total - 1
 
 
-@lru_cache(maxsize=None)
+@cache
 def erfc(x: Decimal) -> Decimal:
     """Complementary error function for x >= 0; 110 digits lose 16 to cancellation at x = 6 and 32 by e^36 twice."""
     with decimal.localcontext() as context:
@@ -241,7 +250,10 @@ def _tasks() -> list[Fit]:
     half = Decimal("0.5001")
     zero = Decimal(0)
     tasks = []
-    for bits, exp, expm1, exp2, sin, cos, erf in ((24, 5, 6, 6, 3, 3, 6), (53, 10, 11, 11, 6, 6, 14)):
+    for bits, exp, expm1, exp2, sin, cos, tanh, erf in (
+        (24, 5, 6, 6, 3, 3, 5, 6),
+        (53, 10, 11, 11, 6, 6, 12, 14),
+    ):
         f = f"F{32 if bits == 24 else 64}"
         tasks += [
             Fit(f"EXP_{f}", bits, exponential_tail, exp_weight, -half_log, half_log, exp),
@@ -250,6 +262,10 @@ def _tasks() -> list[Fit]:
             Fit(f"SIN_{f}", bits, sine_tail, lambda z: z / (1 + z * sine_tail(z)), zero, quarter, sin),
             Fit(f"COS_{f}", bits, cosine_tail, lambda z: z * z / (1 - z / 2), zero, quarter, cos),
         ]
+        edge = Decimal("0.6") ** 2
+        tasks.append(
+            Fit(f"TANH_{f}", bits, tanh_tail, lambda z: z / (1 + z * tanh_tail(z)), zero, edge, tanh)
+        )
         bound = Decimal("0.875") if bits == 24 else ONE
         tasks.append(Fit(f"ERF_{f}", bits, erf_slope, erf_weight, zero, bound * bound, erf))
     tasks += [

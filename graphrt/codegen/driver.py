@@ -131,6 +131,13 @@ define void @run_once(ptr %frame, i64 %thread) nounwind {{
 {_load("threads", "i64")}
 {_load("bindings0", "ptr")}
   call void @{variant.name}(ptr %arena, ptr %bindings0, i64 %thread, i64 %threads, ptr %barrier)
+  %leader = icmp eq i64 %thread, 0
+  br i1 %leader, label %finish, label %leave
+finish:
+{_at("status")}
+  store i64 {FINISHED}, ptr %status.at, align 8
+  br label %leave
+leave:
   ret void
 }}
 """

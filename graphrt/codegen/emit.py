@@ -158,9 +158,14 @@ class Emitter:
             high = self._chunk(extent, self._emit("add i64 %tid, 1"))
         else:
             low, high = "0", str(loop.var.extent)
+        for bound in loop.low:
+            low = self._call("i64", "llvm.smax.i64", f"i64 {low}", f"i64 {self._uniform_index(bound)}")
+        for bound in loop.high:
+            high = self._call("i64", "llvm.smin.i64", f"i64 {high}", f"i64 {self._uniform_index(bound)}")
         self._blocks += 1
         k = self._blocks
-        if loop.kind == "serial" and loop.var.extent == 1:
+        narrowed = bool(loop.low or loop.high)
+        if loop.kind == "serial" and loop.var.extent == 1 and not narrowed:
             self._vars[loop.var] = "0"
             self._scopes.append({})
             self._block(loop.body)
@@ -169,7 +174,7 @@ class Emitter:
         guard = f"g{k}"
         self.lines.append(f"  br label %{guard}")
         self.lines.append(f"{guard}:")
-        if loop.kind == "parallel":
+        if loop.kind == "parallel" or narrowed:
             empty = self._emit(f"icmp sge i64 {low}, {high}")
             self.lines.append(f"  br i1 {empty}, label %x{k}, label %h{k}")
         else:

@@ -15,7 +15,7 @@ from ..dtypes import int64
 from ..ir import TensorType
 from ..loops import ir
 from ..ops.views import Constant
-from ..runtime.program import Binding, LoweredStep
+from .lowered import Binding, LoweredStep
 from ..schedule.memory import MemoryPlan
 from ..schedule.plan import Schedule, Slot
 from .emit import emit

@@ -10,7 +10,7 @@ import gzip
 import math
 import os
 import zlib
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +36,7 @@ def read_idx(path: str, rank: int) -> np.ndarray:
         raise _damaged(path, "cannot be read", "a readable file", error.strerror or str(error)) from None
 
 
-def _read(path: str, file: BinaryIO, rank: int, most_bytes: int) -> np.ndarray:
+def _read(path: str, file: Any, rank: int, most_bytes: int) -> np.ndarray:
     header_size = 4 + 4 * rank
     header = _read_up_to(file, header_size)
     if len(header) < header_size:
@@ -66,13 +66,13 @@ def _read(path: str, file: BinaryIO, rank: int, most_bytes: int) -> np.ndarray:
     return data.reshape(shape)
 
 
-def _read_up_to(file: BinaryIO, size: int) -> np.ndarray:
+def _read_up_to(file: Any, size: int) -> np.ndarray:
     """At most `size` bytes; fewer where the file (or its gzip stream) ends early."""
     data = np.empty(size, np.uint8)
     view, done = memoryview(data), 0  # type: ignore[arg-type]
     while done < size:
         try:
-            count = file.readinto(view[done:])  # type: ignore[attr-defined]
+            count = file.readinto(view[done:])
         except EOFError:  # a gzip stream without its end
             break
         if not count:

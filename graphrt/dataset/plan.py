@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 
@@ -73,8 +74,9 @@ def resident_plan(dataset: Dataset) -> ResidentPlan | None:
     if prepared is None:
         prepared = stage._prepared = _prepare(table)  # type: ignore[attr-defined]
     columns, transforms = prepared
+    batch_size = stage.batch_size if stage.drop_remainder else min(stage.batch_size, table.size)
     return ResidentPlan(
-        columns, transforms, table.shuffle, table.size, stage.batch_size, stage.drop_remainder, repeat
+        columns, transforms, table.shuffle, table.size, batch_size, stage.drop_remainder, repeat
     )
 
 
@@ -86,7 +88,7 @@ def _prepare(table: Table) -> tuple[dict[str, np.ndarray], dict[str, tuple[Trans
     for step in table.steps:
         if isinstance(step, MapStep):
             array, transforms = parts[step.inputs[0]]
-            new = (array, (*transforms, *step.operations))
+            new = (array, transforms + cast("tuple[Transform, ...]", step.operations))
             parts = {
                 name: new if name in step.outputs else parts[name] for name in step.column_names(tuple(parts))
             }

@@ -23,17 +23,38 @@ from .tensor import Tensor
 
 # ------------------------------------------------------------------------------------------- arithmetic, math
 
-add, sub, mul, div = lift(build.add), lift(build.sub), lift(build.mul), lift(build.div)
-floor_div, remainder, pow = lift(build.floor_div), lift(build.remainder), lift(build.pow)
-maximum, minimum = lift(build.maximum), lift(build.minimum)
-abs, neg, sign, square, reciprocal = map(
-    lift, (build.abs, build.neg, build.sign, build.square, build.reciprocal)
-)
-exp, expm1, log, log1p = lift(build.exp), lift(build.expm1), lift(build.log), lift(build.log1p)
-sqrt, rsqrt, sin, cos, erf = map(lift, (build.sqrt, build.rsqrt, build.sin, build.cos, build.erf))
-tanh, sigmoid, relu, gelu = lift(build.tanh), lift(build.sigmoid), lift(build.relu), lift(build.gelu)
-floor, ceil, round = lift(build.floor), lift(build.ceil), lift(build.round)
-isfinite, isnan = lift(build.isfinite), lift(build.isnan)
+add = lift(build.add)
+sub = lift(build.sub)
+mul = lift(build.mul)
+div = lift(build.div)
+floor_div = lift(build.floor_div)
+remainder = lift(build.remainder)
+pow = lift(build.pow)
+maximum = lift(build.maximum)
+minimum = lift(build.minimum)
+abs = lift(build.abs)
+neg = lift(build.neg)
+sign = lift(build.sign)
+square = lift(build.square)
+reciprocal = lift(build.reciprocal)
+exp = lift(build.exp)
+expm1 = lift(build.expm1)
+log = lift(build.log)
+log1p = lift(build.log1p)
+sqrt = lift(build.sqrt)
+rsqrt = lift(build.rsqrt)
+sin = lift(build.sin)
+cos = lift(build.cos)
+erf = lift(build.erf)
+tanh = lift(build.tanh)
+sigmoid = lift(build.sigmoid)
+relu = lift(build.relu)
+gelu = lift(build.gelu)
+floor = lift(build.floor)
+ceil = lift(build.ceil)
+round = lift(build.round)
+isfinite = lift(build.isfinite)
+isnan = lift(build.isnan)
 matmul = lift(build.matmul)
 _clip = lift(build.clip)
 
@@ -50,8 +71,12 @@ floor_divide, mod, fmod, absolute, clamp, clip_by_value = floor_div, remainder, 
 
 # --------------------------------------------------------------------------------- comparison, logic, choice
 
-equal, not_equal, less, less_equal = map(lift, (build.equal, build.not_equal, build.less, build.less_equal))
-greater, greater_equal = lift(build.greater), lift(build.greater_equal)
+equal = lift(build.equal)
+not_equal = lift(build.not_equal)
+less = lift(build.less)
+less_equal = lift(build.less_equal)
+greater = lift(build.greater)
+greater_equal = lift(build.greater_equal)
 eq, ne, lt, le, gt, ge = equal, not_equal, less, less_equal, greater, greater_equal
 logical_and, logical_or, logical_xor = (
     lift(build.logical_and),
@@ -65,7 +90,8 @@ bitwise_and, bitwise_or, bitwise_xor = (
     lift(build.bitwise_xor),
 )
 bitwise_not = lift(build.bitwise_not)
-bitwise_left_shift, bitwise_right_shift = lift(build.left_shift), lift(build.right_shift)
+bitwise_left_shift = lift(build.left_shift)
+bitwise_right_shift = lift(build.right_shift)
 where = lift(build.where)
 
 
@@ -76,10 +102,20 @@ def select(condition: Any, input: Any, other: Any) -> Tensor:
 
 # ------------------------------------------------------------------------------------------ shapes and types
 
-broadcast_to, expand_dims, squeeze = lift(build.broadcast_to), lift(build.expand_dims), lift(build.squeeze)
-swapaxes, flip, stack_, concat_ = map(lift, (build.swap_axes, build.reverse, build.stack, build.concat))
-_reshape, _transpose, _cast, _flatten = map(lift, (build.reshape, build.transpose, build.cast, build.flatten))
-_getitem, _pad, _split = lift(build.getitem), lift(build.pad), lift(build.split)
+broadcast_to = lift(build.broadcast_to)
+expand_dims = lift(build.expand_dims)
+squeeze = lift(build.squeeze)
+swapaxes = lift(build.swap_axes)
+flip = lift(build.reverse)
+stack_ = lift(build.stack)
+concat_ = lift(build.concat)
+_reshape = lift(build.reshape)
+_transpose = lift(build.transpose)
+_cast = lift(build.cast)
+_flatten = lift(build.flatten)
+_getitem = lift(build.getitem)
+_pad = lift(build.pad)
+_split = lift(build.split)
 unsqueeze = expand_dims
 
 
@@ -172,10 +208,16 @@ def dtype(input_x: Any) -> DType:
 
 # ------------------------------------------------------------------------------------------------ reductions
 
-reduce_sum, reduce_mean, reduce_prod = map(lift, (build.reduce_sum, build.reduce_mean, build.reduce_prod))
-amax, amin = lift(build.reduce_max), lift(build.reduce_min)
-all, any = lift(build.reduce_all), lift(build.reduce_any)
-argmax, argmin, norm = lift(build.argmax), lift(build.argmin), lift(build.norm)
+reduce_sum = lift(build.reduce_sum)
+reduce_mean = lift(build.reduce_mean)
+reduce_prod = lift(build.reduce_prod)
+amax = lift(build.reduce_max)
+amin = lift(build.reduce_min)
+all = lift(build.reduce_all)
+any = lift(build.reduce_any)
+argmax = lift(build.argmax)
+argmin = lift(build.argmin)
+norm = lift(build.norm)
 _variance = lift(build.variance)
 reduce_max, reduce_min, reduce_all, reduce_any = amax, amin, all, any
 
@@ -229,9 +271,16 @@ def std(input: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> 
 
 # --------------------------------------------------------------------------------------- making new tensors
 
-full, full_like, zeros, zeros_like = map(lift, (build.full, build.full_like, build.zeros, build.zeros_like))
-ones, ones_like, arange, _one_hot = map(lift, (build.ones, build.ones_like, build.arange, build.one_hot))
-_gather, _scatter_add = lift(build.gather), lift(build.scatter_add)
+full = lift(build.full)
+full_like = lift(build.full_like)
+zeros = lift(build.zeros)
+zeros_like = lift(build.zeros_like)
+ones = lift(build.ones)
+ones_like = lift(build.ones_like)
+arange = lift(build.arange)
+_one_hot = lift(build.one_hot)
+_gather = lift(build.gather)
+_scatter_add = lift(build.scatter_add)
 
 
 def one_hot(
@@ -253,12 +302,17 @@ def fill(type: Any, shape: Any, value: Any) -> Tensor:
 
 # --------------------------------------------------------------------------------------- layers and losses
 
-softmax, log_softmax = lift(build.softmax), lift(build.log_softmax)
-cross_entropy, mse_loss, l1_loss = lift(build.cross_entropy), lift(build.mse_loss), lift(build.l1_loss)
+softmax = lift(build.softmax)
+log_softmax = lift(build.log_softmax)
+cross_entropy = lift(build.cross_entropy)
+mse_loss = lift(build.mse_loss)
+l1_loss = lift(build.l1_loss)
 softmax_cross_entropy_sparse = lift(build.softmax_cross_entropy_sparse)
 softmax_cross_entropy_dense = lift(build.softmax_cross_entropy_dense)
 dense = lift(build.dense)
-_conv2d, _max_pool2d, _avg_pool2d = lift(build.conv2d), lift(build.max_pool2d), lift(build.avg_pool2d)
+_conv2d = lift(build.conv2d)
+_max_pool2d = lift(build.max_pool2d)
+_avg_pool2d = lift(build.avg_pool2d)
 
 
 def conv2d(
@@ -294,9 +348,9 @@ def avg_pool2d(
 # ------------------------------------------------------------------------------------------------ randomness
 
 random_bits = lift(build.random_bits)
-_random_uniform, _random_normal, _dropout = map(
-    lift, (build.random_uniform, build.random_normal, build.dropout)
-)
+_random_uniform = lift(build.random_uniform)
+_random_normal = lift(build.random_normal)
+_dropout = lift(build.dropout)
 
 
 def _key(key: Any) -> Any:

@@ -45,7 +45,8 @@ class GradientFunction:
             assert running is not None
             return self._inline(running, args, kwargs)
 
-        traced.__wrapped__ = getattr(function, "construct", function)  # type: ignore[attr-defined]  argument names
+        # where argument names are looked up
+        vars(traced)["__wrapped__"] = getattr(function, "construct", function)
         self._traced = traced
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

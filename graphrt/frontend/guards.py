@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import dis
 import functools
+import itertools
 import os
 import sysconfig
 import types
@@ -62,9 +63,9 @@ def freeze(value: Any, depth: int = 4) -> Any:
             return (type(value).__name__, *(freeze(v, depth - 1) for v in value))
         if isinstance(value, dict):
             return ("dict", *((freeze(k, 0), freeze(v, depth - 1)) for k, v in value.items()))
-        if _is_plain_object(value):  # settings objects: their numbers and strings count
+        if _is_plain_object(value):  # settings, trainers: what their attributes hold counts
             own = vars(value)
-            return (Same(value), *((k, freeze(v, 0)) for k, v in own.items() if isinstance(v, _SCALARS)))
+            return (Same(value), *((k, freeze(v, 0)) for k, v in own.items()))
     return Same(value)
 
 
@@ -147,6 +148,8 @@ def collect(
             queue += value.values()
         elif hasattr(value, "_reads"):  # compiled functions, gradient functions
             queue += value._reads()
+        elif _is_plain_object(value):
+            queue += [v for v in vars(value).values() if callable(v)]
     for tensor, array in captured:
         guards.append(Guard("a tensor used as a constant", lambda t=tensor: Same(t._array), Same(array)))  # type: ignore[misc]
     return guards
@@ -173,6 +176,11 @@ def _function_guards(function: types.FunctionType) -> list[tuple[Guard, Any]]:
             continue
         read = functools.partial(_read_global, namespace, name)
         found.append((_guard(f"global {name!r}", read), namespace.get(name)))
+    for module_name, attribute in _module_attributes(function.__code__):
+        module = namespace.get(module_name)
+        if isinstance(module, types.ModuleType) and not _is_library_module(module):
+            read = functools.partial(_read_global, vars(module), attribute)
+            found.append((_guard(f"{module_name}.{attribute}", read), vars(module).get(attribute)))
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
         read_cell = functools.partial(_read_closure, cell)
         try:
@@ -208,6 +216,26 @@ def _global_names(code: types.CodeType) -> tuple[str, ...]:
                 names[instruction.argval] = None
         stack += [c for c in current.co_consts if isinstance(c, types.CodeType)]
     return tuple(names)
+
+
+@functools.lru_cache(maxsize=1024)
+def _module_attributes(code: types.CodeType) -> tuple[tuple[str, str], ...]:
+    """(global, attribute) wherever the code reads an attribute straight off a global: `settings.scale`."""
+    pairs: dict[tuple[str, str], None] = {}
+    stack = [code]
+    while stack:
+        current = stack.pop()
+        instructions = list(dis.get_instructions(current))
+        for first, second in itertools.pairwise(instructions):
+            if first.opname in ("LOAD_GLOBAL", "LOAD_NAME") and second.opname in ("LOAD_ATTR", "LOAD_METHOD"):
+                pairs[first.argval, second.argval] = None
+        stack += [c for c in current.co_consts if isinstance(c, types.CodeType)]
+    return tuple(pairs)
+
+
+def _is_library_module(module: types.ModuleType) -> bool:
+    file = getattr(module, "__file__", None)
+    return file is None or os.path.abspath(file).startswith(_LIBRARIES)
 
 
 # -------------------------------------------------------------------------------------------------- Cells

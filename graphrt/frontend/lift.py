@@ -51,9 +51,9 @@ def _run(function: Callable[..., Any], tensors: list[Tensor], structure: Any) ->
             nodes, results = flatten(function(*args, **kwargs), _is_node)
             return unflatten(results, [trace.tensor(n) for n in nodes])
         for t in tensors:  # all values are known: compute now, but notice if they change
-            trace.capture(t)
+            trace.note(t)
     values: dict[Node, np.ndarray] = {}
-    inputs = []
+    inputs: list[Node] = []
     for t in tensors:
         if t._node is not None:
             raise leaked(t)

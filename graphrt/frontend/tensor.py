@@ -72,7 +72,7 @@ class Tensor:
     _trace: Trace | None
 
     def __init__(
-        self, input_data: object = None, dtype: object = None, shape: object = None, init: object = None
+        self, input_data: object = None, dtype: object = None, shape: Any = None, init: object = None
     ):
         self._node = self._trace = None
         if init is not None:
@@ -252,8 +252,8 @@ class Tensor:
                 if self.dtype.is_float
                 else f"{head}, value= {array.item()})"
             )
-        formatter = {"float_kind": lambda x: f"{x: .8e}"}
-        return f"{head}, value=\n{np.array2string(array, separator=', ', formatter=formatter)})"  # type: ignore[call-overload]
+        text = np.array2string(array, separator=", ", formatter={"float_kind": lambda x: f"{x: .8e}"})
+        return f"{head}, value=\n{text})"
 
     # ------------------------------------------------------------------------------------------- operators
 

@@ -49,7 +49,8 @@ class Trace:
         self.data: list[Node] = []
         self.states: dict[int, tuple[Parameter, Node]] = {}
         self.latest: dict[int, Node] = {}  # id(parameter) -> its value at this point of the program
-        self.captured: dict[int, tuple[Tensor, np.ndarray, Node]] = {}
+        self.captured: dict[int, tuple[Tensor, np.ndarray]] = {}
+        self._constants: dict[int, Node] = {}
         self.cells: dict[int, Any] = {}
         self._labels: set[str] = set()
 
@@ -74,16 +75,23 @@ class Trace:
         return self.capture(tensor)
 
     def capture(self, tensor: Tensor) -> Node:
-        """The constant node of an eager Tensor; remembered, so that a compiled function notices if it changes."""
+        """The constant node of an eager Tensor."""
         from ..ops import build
 
+        if not self.note(tensor) or id(tensor) not in self._constants:
+            assert tensor._array is not None
+            self._constants[id(tensor)] = build.constant(tensor._array)
+        return self._constants[id(tensor)]
+
+    def note(self, tensor: Tensor) -> bool:
+        """Remember that the trace relies on the value of an eager Tensor, so that a compiled function notices when it
+        changes. Whether that was known already."""
         known = self.captured.get(id(tensor))
         if known is not None and known[1] is tensor._array:
-            return known[2]
+            return True
         assert tensor._array is not None
-        node = build.constant(tensor._array)
-        self.captured[id(tensor)] = (tensor, tensor._array, node)
-        return node
+        self.captured[id(tensor)] = (tensor, tensor._array)
+        return False
 
     def read(self, parameter: Parameter) -> Node:
         """The parameter's value at this point: its input, or what was assigned last."""
@@ -246,7 +254,7 @@ def trace(
         structure,
         arguments,
         tuple(running.cells.values()),
-        tuple((tensor, array) for tensor, array, _ in running.captured.values()),
+        tuple(running.captured.values()),
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..errors import ArgumentError, GraphrtError
 from .render import FORMATS
-from .stages import LOWERED, STAGES, Request, Stage, collect
+from .stages import STAGES, Request, collect
 from .target import load_target, parse_input
 
 _EPILOG = """\
@@ -82,36 +82,40 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _dump(options: argparse.Namespace) -> str:
     pattern = _pattern(options.passes)
     target = load_target(options.target)
-    stage = options.stage or (None if pattern else "graph")
-    wants_training = stage in ("grad", "all", *LOWERED) or pattern is not None
+    wanted = _wanted_kinds(options.stage, pattern)
     request = Request(
+        wanted=wanted,
         inputs=[parse_input(text) for text in options.input],
         labels=[parse_input(text) for text in options.label],
         loss=options.loss,
-        training=wants_training and not options.inference and hasattr(target.network, "construct"),
-        compile=stage in ("all", *LOWERED) or pattern is not None,
+        training=wanted != {"graph"} and not options.inference and hasattr(target.network, "construct"),
         threads=options.threads,
     )
-    if stage == "grad" and not request.training:
+    if wanted == {"grad"} and not request.training:
         raise ArgumentError(
             "there is no training step to show",
             given=options.target,
             fix="name a Cell and leave out --inference",
         )
-    shown = [s for s in collect(target, request) if _is_wanted(s, stage, pattern)]
-    if options.changed_only:
-        shown = [s for s in shown if s.changed]
+    shown = [
+        stage
+        for stage in collect(target, request)
+        if (stage.changed or not options.changed_only)
+        and (stage.kind != "pass" or pattern is None or pattern.search(stage.name))
+    ]
     if not shown:
-        raise ArgumentError(
-            "nothing to show", given=f"--stage {stage}" if pattern is None else f"--pass {options.passes}"
-        )
+        raise ArgumentError("no such pass, or none that changed anything", given=f"--pass {options.passes}")
     return FORMATS[options.format](shown)
 
 
-def _is_wanted(stage: Stage, wanted: str | None, pattern: re.Pattern[str] | None) -> bool:
-    if stage.kind == "pass":
-        return bool(pattern.search(stage.name)) if pattern else wanted == "all"
-    return wanted in ("all", stage.kind)
+def _wanted_kinds(stage: str | None, pattern: re.Pattern[str] | None) -> frozenset[str]:
+    """Kinds of stages: --stage alone, --pass alone, or both together."""
+    if stage == "all":
+        return frozenset((*STAGES, "pass"))
+    kinds = {stage} if stage else set()
+    if pattern is not None:
+        kinds.add("pass")
+    return frozenset(kinds or {"graph"})
 
 
 def _pattern(text: str | None) -> re.Pattern[str] | None:

@@ -81,8 +81,9 @@ def _digraph(name: str, graph: Any) -> str:
         style = ", style=filled" if "output" in data or "updates" in data else ""
         lines.append(f"  {quote(str(key))} [label={quote(label)}{style}];")
     for producer, consumer, data in graph.edges(data=True):
-        operand = f" [label={quote(str(data['operand']))}]" if "operand" in data else ""
-        lines.append(f"  {quote(str(producer))} -> {quote(str(consumer))}{operand};")
+        label = data.get("label", data.get("operand"))
+        shown = "" if label is None else f" [label={quote(str(label))}]"
+        lines.append(f"  {quote(str(producer))} -> {quote(str(consumer))}{shown};")
     return "\n".join([*lines, "}"]) + "\n"
 
 

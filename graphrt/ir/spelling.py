@@ -123,7 +123,8 @@ class Line:
     def error(self, message: object, expected: object = None, given: object = None) -> ParseError:
         if given is None and expected is not None:
             given = self.text[self.start :].strip() or "end of line"
-        return ParseError(f"graph text, line {self.number}: {message}", expected=expected, given=clip(given))
+        where = f"graph text, line {self.number}"
+        return ParseError(f"{where}: {clip(message, 300)}", expected=clip(expected, 300), given=clip(given))
 
 
 def read_type(line: Line) -> TensorType:
@@ -148,8 +149,9 @@ def read_type(line: Line) -> TensorType:
 
 def read_string(line: Line) -> str:
     """A quoted string with JSON's escapes."""
+    token = line.take("string")
     try:
-        return json.loads(line.take("string"))
+        return json.loads(token)
     except ValueError:
         raise line.error("string with an unknown escape or a raw control character") from None
 

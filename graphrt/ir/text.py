@@ -27,13 +27,13 @@ from dataclasses import fields
 from functools import cache
 from typing import Any
 
-from ..errors import GraphrtError, ParseError
+from ..errors import GraphrtError, ParseError, VerifyError
 from .graph import Graph
 from .node import Node
 from .op import Op, find_op
 from .spelling import Line, clip, read_natural, read_string, read_type, read_value, value_text
-from .types import Source, TensorType
-from .verify import verify
+from .types import Source
+from .verify import check_type, verify
 
 VERSION = 1
 HEADER = f"graphrt ir {VERSION}"
@@ -157,12 +157,15 @@ def _node(line: Line, nodes: dict[str, Node]) -> Node:
     line.take("mark", ":")
     type = read_type(line)
     source = _source(line) if line.skip("@") else None
-    op = _make_op(line, cls, attributes)
-    if not isinstance(op, find_op("input")):  # type: ignore[arg-type]
-        _check_type(line, op, operands, type)
-    elif operands:
+    node = Node(_make_op(line, cls, attributes), tuple(operands), type, source)
+    if node.is_input and operands:
         raise line.error("input: takes no operands")
-    return Node(op, tuple(operands), type, source)
+    if not node.is_input:
+        try:
+            check_type(node, name)
+        except VerifyError as error:
+            raise line.error(error.message, error.expected, error.given) from None
+    return node
 
 
 def _make_op(line: Line, cls: type[Op], attributes: dict[str, Any]) -> Op:
@@ -182,17 +185,6 @@ def _make_op(line: Line, cls: type[Op], attributes: dict[str, Any]) -> Op:
         return cls(**attributes)
     except Exception as error:  # a missing attribute, or one the op's own checks refuse
         raise line.error(f"{cls.name}: {clip(error)}") from None
-
-
-def _check_type(line: Line, op: Op, operands: list[Node], type: TensorType) -> None:
-    try:
-        inferred = op.infer(*(n.type for n in operands))
-    except GraphrtError as error:
-        raise line.error(error.message, error.expected, error.given) from None
-    except Exception as error:  # shape rules may trust their attributes; text deserves no trust
-        raise line.error(f"{op.name}: operands or attributes do not fit: {clip(error)}") from None
-    if inferred != type:
-        raise line.error(f"{op.name}: wrong type", expected=inferred, given=type)
 
 
 def _operand(line: Line, nodes: dict[str, Node]) -> Node:
@@ -229,6 +221,8 @@ def _attribute_types(cls: type) -> dict[str, Any]:
 
 def _conforms(value: Any, hint: Any) -> bool:
     """Whether an attribute value is of the annotated type (an int is also a float, a bool is not an int)."""
+    if hint is Any:
+        return True
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
         return any(_conforms(value, option) for option in typing.get_args(hint))
@@ -245,4 +239,4 @@ def _conforms(value: Any, hint: Any) -> bool:
         return value is None
     if isinstance(hint, type):
         return value.__class__ is hint
-    return True  # Any and other loose annotations
+    return True  # a looser annotation than the ones above: left to the op's own checks

@@ -33,7 +33,7 @@ def verify(graph: Graph, after: str = "") -> None:
     _check_inputs(graph, nodes, blame)
     for node in nodes:
         if not node.is_input:
-            _check_type(node, f"{blame}%{number[node]} {node.op.name}")
+            check_type(node, f"{blame}%{number[node]} {node.op.name}")
     for state, value in graph.updates.items():
         _check_update(graph, state, value, blame)
 
@@ -60,7 +60,8 @@ def _check_inputs(graph: Graph, nodes: list[Node], blame: str) -> None:
             raise VerifyError(f"{blame}input {node.op.label!r} is read but not listed", at=node.source)
 
 
-def _check_type(node: Node, name: str) -> None:
+def check_type(node: Node, name: str) -> None:
+    """Checks one node, not an Input, against its op's operand count and shape rule; `name` begins the message."""
     given = [operand.type.describe() for operand in node.inputs]
     count = operand_count(type(node.op))  # type: ignore[arg-type]  # mypy looks for __hash__ in the class itself
     if count is not None and count != len(given):
@@ -74,7 +75,9 @@ def _check_type(node: Node, name: str) -> None:
             f"{name}: {error.message}", at=node.source, expected=error.expected, given=error.given
         ) from error
     except Exception as error:  # an operand count or attribute the shape rule never thought of
-        raise VerifyError(f"{name}: {error}", at=node.source, given=", ".join(given)) from error
+        raise VerifyError(
+            f"{name}: operands or attributes do not fit: {error}", at=node.source, given=", ".join(given)
+        ) from error
     if expected != node.type:
         raise VerifyError(
             f"{name}: type differs from the op's shape rule",

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..ir import Node
 from ..loops import ir
@@ -31,6 +31,7 @@ LOOP = 2.5  # branch and index updates of one innermost iteration
 LATENCY = 8  # independent accumulators needed to keep the FMA units busy
 LANE_REDUCE = 12.0  # folding one accumulator's lanes at the end
 STORE_VARYING = 16.0  # scattering one vector of results
+EDGE_TEST = 4.0  # a tile whose reads must be tested against the operand's edges one by one
 UNROLL_LIMIT = 150  # FMAs in one innermost block
 
 
@@ -46,15 +47,24 @@ class Plan:
 
 @dataclass(frozen=True)
 class Dependence:
-    """Which positions each operand varies along, and how lanes along a position would touch left, right, output."""
+    """Which positions each operand varies along, and how lanes along a position would touch left, right, output.
+
+    `unrolled_edges` are output positions along which the left operand may leave its bounds together with the last
+    reduced axis (that axis is unrolled: a tile over the whole position knows every real tap); `looped_edges` those
+    together with another reduced axis (its loop is narrowed, for tiles of one)."""
 
     left: frozenset[int]
     right: frozenset[int]
     touch: tuple[tuple[str, str, str], ...]
+    unrolled_edges: frozenset[int] = frozenset()
+    looped_edges: frozenset[int] = frozenset()
 
 
-def _operands(composer: SlotComposer, anchor: Node, spec: Contraction, out, red) -> tuple[ir.Scalar | None, ir.Scalar]:
-    """Both factors at one output and reduced position; the left one is None where it is always padding."""
+def _operands(
+    composer: SlotComposer, anchor: Node, spec: Contraction, out, red, inside: frozenset[int] = frozenset()
+) -> tuple[ir.Scalar | None, ir.Scalar]:
+    """Both factors at one output and reduced position; the left one is None where it is always padding. Along the
+    axes `inside` of the left operand the caller's loops never leave its bounds."""
     left = anchor.inputs[0]
     at = [as_index(i) for i in spec.left_index(out, red)]
     ranges: list[tuple[Index, int, int]] = []
@@ -62,7 +72,8 @@ def _operands(composer: SlotComposer, anchor: Node, spec: Contraction, out, red)
         if step > 1:
             ranges.append((at[axis] % step, 0, 1))
             at[axis] = at[axis] // step
-        ranges.append((at[axis], 0, extent))
+        if axis not in inside:
+            ranges.append((at[axis], 0, extent))
     if any(index.high < low or index.low >= high for index, low, high in ranges):
         return None, composer.value(anchor.inputs[1], spec.right_index(out, red))
     zero = ir.Constant(0, left.dtype)
@@ -105,7 +116,25 @@ def analyse(group: Group, spec: Contraction, slots: Slots, lanes: int) -> Depend
         else:
             touches.append("uniform")
         touch.append(tuple(touches))
-    return Dependence(positions(left), positions(right), tuple(touch))  # type: ignore[arg-type]
+    unrolled, looped = _edges(anchor, spec, plain)
+    return Dependence(positions(left), positions(right), tuple(touch), unrolled, looped)  # type: ignore[arg-type]
+
+
+def _edges(anchor: Node, spec: Contraction, plain: list[Index]) -> tuple[frozenset[int], frozenset[int]]:
+    """Output positions whose left index may leave the operand, by the reduced axis that moves it there."""
+    rank = len(spec.output)
+    unrolled: set[int] = set()
+    looped: set[int] = set()
+    for index, extent in zip(spec.left_index(plain[:rank], plain[rank:]), anchor.inputs[0].shape):
+        index = as_index(index)
+        if index.low >= 0 and index.high < extent:
+            continue
+        variables = index.vars()
+        last = any(v in variables for v in plain[-1].vars())
+        for k in range(rank):
+            if plain[k].vars() & variables:
+                (unrolled if last else looped).add(k)
+    return frozenset(unrolled), frozenset(looped)
 
 
 def choose_plan(spec: Contraction, dependence: Dependence, lanes: int) -> Plan:
@@ -193,6 +222,9 @@ def _cost(spec: Contraction, d: Dependence, vector: int, tiles: tuple[int, ...],
     for k in range(rank):
         units = _units(extents[k], lanes, k == vector)
         total *= _tile_factor(units, tiles[k])
+        whole = tiles[k] == (extents[k] if k in d.unrolled_edges else 1)
+        if k in d.unrolled_edges | d.looped_edges and (k == vector or not whole):
+            total *= EDGE_TEST
     # A partly filled last block of lanes costs as much as a full one: `_units` already rounds up.
     return total * (per_step * steps + finish) / tile
 
@@ -205,7 +237,7 @@ def _tile_factor(units: int, size: int) -> float:
 
 def _unroll(spec: Contraction, tile: int) -> int:
     """How many innermost reduced indices are unrolled into one block."""
-    if not spec.reduce:
+    if not spec.reduce or not spec.reduce[-1]:
         return 1
     last = spec.reduce[-1]
     if last * tile <= UNROLL_LIMIT and last <= 8:
@@ -234,12 +266,18 @@ def build_contraction(group: Group, slots: Slots, lanes: int, threads: int):
     is_float = anchor.dtype.is_float
     vector_reduce = plan.vector is not None and plan.vector >= rank
     counter = itertools.count()
+    stream_axes = _stream_axes(dependence, plan, rank)
 
-    def accumulate(points: list[tuple[Index, ...]], registers: list[ir.Register], along, windows) -> list[ir.Statement]:
+    def streamed(point: tuple[Index, ...]) -> tuple[int, ...]:
+        """Sort key that walks the operand with more distinct values outside: each of them is loaded, used against the
+        few values of the other operand, and gone, so that only the few stay in registers."""
+        return tuple(point[k].constant for k in stream_axes)
+
+    def accumulate(points, registers, along, windows, inside=frozenset()) -> list[ir.Statement]:
         statements: list[ir.Statement] = []
         for window in windows:
-            for point, register in zip(points, registers):
-                left, right = _operands(composer, anchor, spec, point, window)
+            for point, register in sorted(zip(points, registers), key=lambda pair: streamed(pair[0])):
+                left, right = _operands(composer, anchor, spec, point, window, inside)
                 if left is None:
                     continue
                 statements.append(ir.Assign(register, _multiply_add(left, right, ir.Read(register, along), is_float)))
@@ -256,11 +294,13 @@ def build_contraction(group: Group, slots: Slots, lanes: int, threads: int):
             return statements + _lane_reduced(points, registers)
         along = points[0][plan.vector].terms[-1][0] if plan.vector is not None else None
 
+        narrowed, inside = _narrow(anchor, spec, reduced, points, along)
+
         def inner(place: Point) -> list[ir.Statement]:
             windows = place.combinations(range(rank, len(extents)))
-            return accumulate(points, registers, along, windows)
+            return accumulate(points, registers, along, windows, inside)
 
-        statements += nest(reduced, inner)
+        statements += nest(narrowed, inner)
         composer.overrides = {(anchor, p): ir.Read(r, along) for p, r in zip(points, registers)}
         return statements + _finish(points)
 
@@ -297,6 +337,49 @@ def build_contraction(group: Group, slots: Slots, lanes: int, threads: int):
 
     statements = nest(outputs, body)
     return make_kernel(group.name, composer, statements, lanes, serial)
+
+
+def _narrow(
+    anchor: Node, spec: Contraction, reduced: list[Axis], points: list[tuple[Index, ...]], lane: Var | None
+) -> tuple[list[Axis], frozenset[int]]:
+    """Reduced loops narrowed to the real taps of a tile, and the left operand's axes they keep inside its bounds."""
+    if spec.step is not None:
+        return reduced, frozenset()
+    symbols = [as_index(Var(axis.name, axis.extent)) for axis in reduced]
+    inside: set[int] = set()
+    bounds: dict[int, tuple[list[Index], list[Index]]] = {}
+    reads = [[as_index(i) for i in spec.left_index(point, symbols)] for point in points]
+    for side, extent in enumerate(anchor.inputs[0].shape):
+        index = reads[0][side]
+        if index.low >= 0 and index.high < extent or any(other[side] != index for other in reads):
+            continue
+        if lane in index.vars():  # lanes need different bounds: their reads are tested instead
+            continue
+        moving = [k for k, symbol in enumerate(symbols) if symbol.vars() & index.vars()]
+        if len(moving) != 1 or reduced[moving[0]].tile != 1 or reduced[moving[0]].lanes:
+            continue
+        symbol = symbols[moving[0]]
+        factor = index.coefficient(symbol.terms[0][0])
+        if abs(factor) != 1:
+            continue
+        rest = index - symbol * factor
+        low, high = (-rest, extent - rest) if factor == 1 else (rest - extent + 1, rest + 1)
+        lows, highs = bounds.setdefault(moving[0], ([], []))
+        lows.append(low)
+        highs.append(high)
+        inside.add(side)
+    narrowed = [
+        replace(axis, low=tuple(bounds[k][0]), high=tuple(bounds[k][1])) if k in bounds else axis
+        for k, axis in enumerate(reduced)
+    ]
+    return narrowed, frozenset(inside)
+
+
+def _stream_axes(d: Dependence, plan: Plan, rank: int) -> list[int]:
+    """Output axes of the operand with more distinct tile values first."""
+    counts = [math.prod(plan.tiles[k] for k in range(rank) if k in side) for side in (d.left, d.right)]
+    first, second = (d.left, d.right) if counts[0] > counts[1] else (d.right, d.left)
+    return [k for k in range(rank) if k in first] + [k for k in range(rank) if k in second and k not in first]
 
 
 def _multiply_add(x: ir.Scalar, y: ir.Scalar, z: ir.Scalar, is_float: bool) -> ir.Scalar:

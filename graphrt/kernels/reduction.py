@@ -33,7 +33,8 @@ def build_reduction(group: Group, slots: Slots, lanes: int, threads: int):
     op, types = anchor.op, [n.type for n in anchor.inputs]
     extents = tuple(op.reduce_extents(types))
     domain = group.domain
-    choices = [Choice("output", a) for a in range(len(domain))] + [Choice("reduce", a) for a in range(len(extents))]
+    choices = [Choice("output", a) for a, extent in enumerate(domain) if extent > 1]
+    choices += [Choice("reduce", a) for a, extent in enumerate(extents) if extent > 1]
     best = min(choices, key=lambda c: _cost(c, group, slots, lanes, extents), default=Choice("none", 0))
     work = math.prod(domain) * math.prod(extents)
     serial = work < SERIAL_WORK or not domain or math.prod(domain) < 2

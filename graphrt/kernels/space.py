@@ -124,6 +124,8 @@ class Axis:
     tile: int = 1
     parallel: bool = False
     position: int = 0  # which logical axis of the space this is
+    low: tuple[Index, ...] = ()  # bounds that narrow a serial loop, see `ir.Loop`
+    high: tuple[Index, ...] = ()
 
     @property
     def count(self) -> int:
@@ -198,7 +200,8 @@ def _nest(axes: list[Axis], point: Point, body, active: int | None) -> list[ir.S
             inner.indices[-1] = [lane]
         else:
             inner.indices[axis.position] = [unit + j for j in range(tile)]
-        loop = ir.Loop(var, _nest(rest, inner, body, active), "parallel" if axis.parallel else "serial")
+        kind = "parallel" if axis.parallel else "serial"
+        loop = ir.Loop(var, _nest(rest, inner, body, active), kind, low=axis.low, high=axis.high)
         statements.append(loop)
     return statements
 

@@ -240,12 +240,15 @@ class LaneReduce(Scalar):
 @dataclass(eq=False)
 class Loop:
     """Runs `body` for var = 0 .. extent - 1. "parallel" loops are split over the threads in contiguous chunks;
-    "vector" loops run all lanes at once (var.extent is the lane count, `active` of them count)."""
+    "vector" loops run all lanes at once (var.extent is the lane count, `active` of them count). Serial loops may be
+    narrowed to max(0, *low) <= var < min(extent, *high), with bounds that depend on outer loops."""
 
     var: Var
     body: list[Statement]
     kind: str = "serial"
     active: int | None = None
+    low: tuple[Index, ...] = ()
+    high: tuple[Index, ...] = ()
 
 
 @dataclass(eq=False)

@@ -34,9 +34,29 @@ from ..errors import CompileError
 from . import math_tables as tables
 from .ir import Cast, Constant, Scalar, Unary
 from .scalars import (
-    absolute, add, at_least, at_most, bit_and, bit_or, bit_xor, bitcast, div, equal, fma, greater, less, less_equal,
-    mul, not_equal, polynomial, select, shift_left, shift_right, sub,
-)  # fmt: skip
+    absolute,
+    add,
+    at_least,
+    at_most,
+    bit_and,
+    bit_or,
+    bit_xor,
+    bitcast,
+    div,
+    equal,
+    fma,
+    greater,
+    less,
+    less_equal,
+    mul,
+    neg,
+    not_equal,
+    polynomial,
+    select,
+    shift_left,
+    shift_right,
+    sub,
+)
 
 NAN, INFINITY = math.nan, math.inf
 
@@ -65,6 +85,7 @@ class Format:
     exp2: Sequence[float]
     sin: Sequence[float]
     cos: Sequence[float]
+    tanh: Sequence[float]
     erf: Sequence[float]
     erf_bound: float
     erfc: Sequence[float]
@@ -72,6 +93,8 @@ class Format:
     erfc_limit: float
     exp_low: float  # exp(x) is 0 below
     exp_high: float  # exp(x) is infinite above
+    expm1_low: float  # expm1(x) is -1 below
+    tanh_limit: float  # tanh(x) is 1 above
     exp2_low: float
     exp2_high: float
     sine_is_identity: float  # sin(x) rounds to x below
@@ -85,7 +108,7 @@ class Format:
         return 2.0 ** (1 - self.bias)
 
     @property
-    def epsilon_bits(self) -> int:
+    def one_bits(self) -> int:
         """The exponent field of 1.0, in place."""
         return self.bias << self.mantissa
 
@@ -95,16 +118,18 @@ F32 = Format(
     log2e=1.4426950216293335, ln2=0.6931471824645996, ln2_low=-1.9046542121259336e-09,
     ln2_short=0.693145751953125, ln2_rest=1.428606765330187e-06, root_half_bits=0x3F3504F3,
     exp=tables.EXP_F32, expm1=tables.EXPM1_F32, exp2=tables.EXP2_F32, sin=tables.SIN_F32, cos=tables.COS_F32,
-    erf=tables.ERF_F32, erf_bound=tables.ERF_BOUND_F32, erfc=tables.ERFC_F32, erfc_center=0.0, erfc_limit=3.9375,
-    exp_low=-104.0, exp_high=89.0, exp2_low=-151.0, exp2_high=129.0, sine_is_identity=2.0**-12,
+    tanh=tables.TANH_F32, erf=tables.ERF_F32, erf_bound=tables.ERF_BOUND_F32, erfc=tables.ERFC_F32, erfc_center=0.0, erfc_limit=3.9375,
+    exp_low=-104.0, exp_high=89.0, expm1_low=-18.0, tanh_limit=10.0, exp2_low=-151.0, exp2_high=129.0,
+    sine_is_identity=2.0**-12,
 )  # fmt: skip
 F64 = Format(
     dtype=dtypes.float64, bits=dtypes.int64, mantissa=52, bias=1023, rounder=1.5 * 2.0**52,
     log2e=1.4426950408889634, ln2=0.6931471805599453, ln2_low=2.3190468138462996e-17,
     ln2_short=0.6931471805598903, ln2_rest=5.497923018708371e-14, root_half_bits=0x3FE6A09E667F3BCD,
     exp=tables.EXP_F64, expm1=tables.EXPM1_F64, exp2=tables.EXP2_F64, sin=tables.SIN_F64, cos=tables.COS_F64,
-    erf=tables.ERF_F64, erf_bound=tables.ERF_BOUND_F64, erfc=tables.ERFC_F64, erfc_center=3.0, erfc_limit=6.0,
-    exp_low=-746.0, exp_high=710.0, exp2_low=-1076.0, exp2_high=1025.0, sine_is_identity=2.0**-27,
+    tanh=tables.TANH_F64, erf=tables.ERF_F64, erf_bound=tables.ERF_BOUND_F64, erfc=tables.ERFC_F64, erfc_center=3.0, erfc_limit=6.0,
+    exp_low=-746.0, exp_high=710.0, expm1_low=-38.0, tanh_limit=20.0, exp2_low=-1076.0, exp2_high=1025.0,
+    sine_is_identity=2.0**-27,
 )  # fmt: skip
 
 # pi/2 as a sum of three float64
@@ -157,38 +182,40 @@ def exp2(form: Format, x: Scalar) -> Scalar:
     return scale(form, polynomial(r, (1.0, *form.exp2)), bitcast(sum_, form.bits))
 
 
-def _expm1_parts(form: Format, x: Scalar) -> tuple[Scalar, Scalar]:
-    """e^x - 1 = 2^n q + (2^n - 1): the bits that hold n, and q = e^r - 1."""
-    rounded, r = reduce_exponent(form, x)
-    return rounded, fma(mul(r, r), polynomial(r, form.expm1), r)
-
-
 def expm1(form: Format, x: Scalar) -> Scalar:
-    """e^x - 1, accurate near 0."""
-    limited = at_least(at_most(x, form.exp_high), -0.8 * form.mantissa)  # -1 from there on
-    rounded, q = _expm1_parts(form, limited)
+    """e^x - 1 = 2^n (e^r - 1) + (2^n - 1), accurate near 0."""
+    limited = at_least(at_most(x, form.exp_high), form.expm1_low)  # -1 from there on
+    rounded, r = reduce_exponent(form, limited)
+    q = fma(mul(r, r), polynomial(r, form.expm1), r)  # e^r - 1
     half = power_of_two(form, rounded, offset=-1)  # 2^n itself overflows just below the largest result
     return copy_sign(form, mul(fma(half, q, sub(half, 0.5)), 2.0), x)
 
 
 def tanh(form: Format, x: Scalar) -> Scalar:
-    """Hyperbolic tangent: (e^2x - 1) / (e^2x + 1), both from one reduction, for |x|."""
-    limited = at_most(absolute(x), 0.4 * form.mantissa)  # 1 from there on
-    rounded, q = _expm1_parts(form, add(limited, limited))
-    power = power_of_two(form, rounded)
-    ratio = div(fma(power, q, sub(power, 1.0)), fma(power, q, add(power, 1.0)))
-    return copy_sign(form, ratio, x)
+    """Hyperbolic tangent: a polynomial in x^2 near 0, else 1 - 2 / (1 + e^2x), for |x|."""
+    size = absolute(x)
+    z = mul(size, size)
+    near = fma(mul(z, size), polynomial(z, form.tanh), size)
+    limited = at_most(size, form.tanh_limit)  # 1 from there on
+    rounded, r = reduce_exponent(form, add(limited, limited))
+    denominator = fma(polynomial(r, (1.0, 1.0, *form.exp)), power_of_two(form, rounded), 1.0)
+    far = sub(1.0, div(2.0, denominator))
+    return copy_sign(form, select(less_equal(size, tables.TANH_BOUND), near, far), x)
 
 
 def sigmoid(form: Format, x: Scalar) -> Scalar:
-    """1 / (1 + e^-x). The reduction works on -r, which saves negating x: only the odd coefficients change sign."""
+    """1 / (1 + e^-x), with e^-x = 2^n (1 + q) so that only the sum rounds.
+
+    The reduction works on -r, which saves negating x: only the odd coefficients change sign.
+    """
     x = at_least(at_most(x, form.exp_high - 2), -form.exp_high)
     sum_ = fma(x, -form.log2e, form.rounder)
     n = sub(sum_, form.rounder)
-    r = fma(n, form.ln2_low, fma(n, form.ln2, x))
-    p = polynomial(r, [c if k % 2 == 0 else -c for k, c in enumerate((1.0, 1.0, *form.exp))])
-    half = power_of_two(form, bitcast(sum_, form.bits), offset=-1)
-    return div(Constant(1.0, form.dtype), fma(mul(p, half), 2.0, 1.0))
+    minus_r = fma(n, form.ln2_low, fma(n, form.ln2, x))
+    tail = polynomial(minus_r, [c if k % 2 == 0 else -c for k, c in enumerate(form.exp)])
+    q = fma(mul(minus_r, minus_r), tail, neg(minus_r))
+    half = power_of_two(form, bitcast(sum_, form.bits), offset=-1)  # 2^n itself may overflow
+    return div(1.0, mul(add(half, fma(half, q, 0.5)), 2.0))
 
 
 # ----------------------------------------------------------------------------------------------- logarithms
@@ -213,7 +240,8 @@ def normalise(form: Format, x: Scalar) -> tuple[Scalar, Scalar]:
 def _logarithm(form: Format, f: Scalar, e: Scalar) -> Scalar:
     """log(1 + f) + e log(2) for sqrt(1/2) <= 1 + f < sqrt(2) and e an integer as float."""
     high = fma(e, form.ln2_short, f)
-    low = mul(e, form.ln2_rest)
+    lost = sub(f, fma(e, -form.ln2_short, high))  # by rounding `high`
+    low = fma(e, form.ln2_rest, lost)
     if form is F32:
         return add(high, fma(mul(f, f), polynomial(f, tables.LOG_F32), low))
     s = div(f, add(f, 2.0))
@@ -242,9 +270,9 @@ def log1p(form: Format, x: Scalar) -> Scalar:
     back = sub(one_plus, 1.0)
     lost = add(sub(1.0, sub(one_plus, back)), sub(x, back))
     m, e, field = split_exponent(form, one_plus)
-    e = binary_min(e, form.bias - 1)  # where this matters, `lost` does not
-    field = shift_left(e, form.mantissa)
-    inverse = bitcast(sub(form.epsilon_bits, field), form.dtype)
+    # 2^-e is no number for the largest e; the exponent is limited because `lost` no longer matters there
+    field = at_most(field, (form.bias - 1) << form.mantissa)
+    inverse = bitcast(sub(form.one_bits, field), form.dtype)
     f = fma(lost, inverse, sub(m, 1.0))
     result = _with_log_limits(form, x, -1.0, _logarithm(form, f, Cast(e, form.dtype)))
     return copy_sign(form, result, x)
@@ -321,12 +349,8 @@ def rsqrt(form: Format, x: Scalar) -> Scalar:
 
 def _sign(x: Scalar) -> Scalar:
     """1, 0, -1 or NaN, for every numeric type."""
-    negative = x if x.dtype.kind in ("uint", "bool") else select(less(x, 0), -1, x)
+    negative = x if x.dtype.kind == "uint" else select(less(x, 0), -1, x)
     return select(greater(x, 0), 1, negative)
-
-
-def binary_min(x: Scalar, limit: int) -> Scalar:
-    return select(less(limit, x), limit, x)
 
 
 # -------------------------------------------------------------------------------------------------- dispatch
@@ -370,9 +394,9 @@ def expand_binary(name: str, x: Scalar, y: Scalar) -> Scalar:
     if x.dtype in (dtypes.float16, dtypes.bfloat16):
         return Cast(expand_binary(name, Cast(x, dtypes.float32), Cast(y, dtypes.float32)), x.dtype)
     form = format_of(name, x.dtype)
-    return {"pow": math_binary.power, "rem": math_binary.remainder, "floor_div": math_binary.floor_division}[name](
-        form, x, y
-    )
+    return {"pow": math_binary.power, "rem": math_binary.remainder, "floor_div": math_binary.floor_division}[
+        name
+    ](form, x, y)
 
 
 def format_of(name: str, dtype: DType) -> Format:

@@ -13,9 +13,27 @@ from . import math_tables as tables
 from .ir import Cast, Constant, Scalar, Unary
 from .math import F32, F64, INFINITY, NAN, Format
 from .scalars import (
-    absolute, add, at_least, at_most, bit_and, bit_or, bit_xor, bitcast, div, equal, fma, greater, greater_equal, less, mul, neg,
-    not_equal, polynomial, select, sub,
-)  # fmt: skip
+    absolute,
+    add,
+    at_least,
+    at_most,
+    bit_and,
+    bit_or,
+    bit_xor,
+    bitcast,
+    div,
+    equal,
+    fma,
+    greater,
+    greater_equal,
+    less,
+    mul,
+    neg,
+    not_equal,
+    polynomial,
+    select,
+    sub,
+)
 
 TWO_THIRDS, TWO_THIRDS_LOW = 0.6666666666666666, 3.700743415417188e-17
 # Steps of a remainder: each removes 52 bits of the quotient. A float32 quotient has at most 277 bits.

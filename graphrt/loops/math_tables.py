@@ -6,6 +6,8 @@ error the polynomial itself contributes to the function's value, rounding of the
 
 from __future__ import annotations
 
+# where tanh changes from the polynomial in x^2 to 1 - 2 / (1 + e^2x)
+TANH_BOUND = 0.59375
 # where erf changes from the polynomial in x^2 to 1 - erfc
 ERF_BOUND_F32 = 0.875
 ERF_BOUND_F64 = 1.0
@@ -32,6 +34,11 @@ SIN_F32 = (
 # cos r = 1 - r^2/2 + r^4 p(r^2), |r| <= pi/4 (error 2^-32.9)
 COS_F32 = (
     0.04166664555668831, -0.0013887310633435845, 2.4432598365820013e-05,
+)  # fmt: skip
+# tanh x = x + x^3 p(x^2), |x| <= TANH_BOUND (error 2^-28.4)
+TANH_F32 = (
+    -0.33333298563957214, 0.13331936299800873, -0.05378471314907074, 0.020798612385988235,
+    -0.005897957365959883,
 )  # fmt: skip
 # erf x = x + x p(x^2), |x| <= ERF_BOUND (error 2^-26.1)
 ERF_F32 = (
@@ -65,6 +72,12 @@ SIN_F64 = (
 COS_F64 = (
     0.041666666666666595, -0.001388888888887333, 2.4801587288988246e-05, -2.755731421210052e-07,
     2.0875704665360438e-09, -1.1358710631041903e-11,
+)  # fmt: skip
+# tanh x = x + x^3 p(x^2), |x| <= TANH_BOUND (error 2^-62.6)
+TANH_F64 = (
+    -0.33333333333333326, 0.13333333333331865, -0.05396825396725807, 0.021869488502523064,
+    -0.008863234865807973, 0.0035921196842686426, -0.0014557641515015784, 0.0005896222874498129,
+    -0.00023751248045226223, 9.248849560634543e-05, -3.117732975908721e-05, 6.5027175010852e-06,
 )  # fmt: skip
 # erf x = x + x p(x^2), |x| <= ERF_BOUND (error 2^-56.3)
 ERF_F64 = (

@@ -53,7 +53,8 @@ class _Ordered(Cell):
     def __getitem__(self, index: Any) -> Any:
         children = list(self._cells.values())
         if isinstance(index, slice):
-            return type(self)(children[index])
+            part: Any = type(self)
+            return part(children[index])
         return children[self._position(index)]
 
     def __setitem__(self, index: int, cell: Cell) -> None:

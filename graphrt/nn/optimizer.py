@@ -143,7 +143,7 @@ class Optimizer(Cell):
 
 
 def _groups(kind: str, parameters: Any) -> tuple[list[Group], bool]:
-    items = [parameters] if isinstance(parameters, (Parameter, dict)) else list(parameters)
+    items: list[Any] = [parameters] if isinstance(parameters, (Parameter, dict)) else list(parameters)
     if not items:
         raise ArgumentError(
             f"{kind}: no parameters given",
@@ -152,7 +152,8 @@ def _groups(kind: str, parameters: Any) -> tuple[list[Group], bool]:
         )
     if not any(isinstance(item, dict) for item in items):
         return [Group(_only_parameters(kind, items))], False
-    groups, order = [], None
+    groups: list[Group] = []
+    order: list[Parameter] | None = None
     for item in items:
         unknown = set(item) - set(_GROUP_KEYS) if isinstance(item, dict) else {type(item).__name__}
         if unknown:

@@ -1,5 +1,5 @@
-"""ONNX: `export` writes a network as an ONNX file (see export.py)."""
+"""ONNX: `export` writes a network as an ONNX file (see exporter.py)."""
 
-from .export import export
+from .exporter import export
 
 __all__ = ["export"]

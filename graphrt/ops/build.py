@@ -1,4 +1,5 @@
-"""Every operation at Node level: operands in (Nodes, numbers, arrays), nodes out; importing it loads every op.
+"""Every operation at Node level: operands in (Nodes, numbers, arrays), nodes out; importing it loads every
+op.
 
 This module only gathers the functions of `build_*.py` under one name. `PUBLIC` lists those users see as
 `graphrt.ops.<name>`; the others are vocabulary for gradient rules and passes.

@@ -1,12 +1,15 @@
 """Build functions for elementwise operations: any operands in, one node of the broadcast shape out.
 
-Operands are Nodes, Python numbers or NumPy arrays. Types are promoted (`dtypes.promote`); a number takes the tensor's
-type, except that a float turns an integer or bool tensor into float32. Shapes broadcast from the right.
+Operands are Nodes, Python numbers or NumPy arrays. Types are promoted (`dtypes.promote`); a number takes the
+tensor's type, except that a float turns an integer or bool tensor into float32. Shapes broadcast from the
+right.
 """
 
 from __future__ import annotations
 
 import math
+
+import numpy as np
 
 from ..dtypes import bool_, float64, int32
 from ..errors import DTypeError
@@ -86,9 +89,11 @@ def maximum(x: Operand, y: Operand) -> Node:
 
 
 def pow(x: Operand, y: Operand) -> Node:
-    """x ** y. Small whole exponents given as numbers become multiplications; integer tensors with tensor exponents
-    are computed in float64 and converted back."""
-    if is_scalar(y) and not is_scalar(x):
+    """x ** y. Small whole exponents given as numbers become multiplications; integer tensors with tensor
+    exponents are computed in float64 and converted back."""
+    if isinstance(y, np.generic):
+        y = y.item()
+    if isinstance(y, (int, float)) and not is_scalar(x):
         special = _power_of_number(as_node(x), y)
         if special is not None:
             return special

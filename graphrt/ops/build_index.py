@@ -1,6 +1,8 @@
-"""Python indexing of tensors: x[...] with ints, slices, None, Ellipsis and integer tensors, as NumPy means it.
+"""Python indexing of tensors: x[...] with ints, slices, None, Ellipsis and integer tensors, as NumPy means
+it.
 
-In: a node and whatever stands between the brackets. Out: a node. Boolean masks have no static shape and are refused.
+In: a node and whatever stands between the brackets. Out: a node. Boolean masks have no static shape and are
+refused.
 """
 
 from __future__ import annotations
@@ -38,8 +40,8 @@ class _Plan:
 
 
 def getitem(x: Operand, index: object) -> Node:
-    """x[index]. Integers outside an axis are an error; computed positions outside are clamped, negative ones count
-    from the end. Raises ShapeError, DTypeError or ArgumentError."""
+    """x[index]. Integers outside an axis are an error; computed positions outside are clamped, negative ones
+    count from the end. Raises ShapeError, DTypeError or ArgumentError."""
     x = as_node(x)
     items = _expand_ellipsis(x, index if isinstance(index, tuple) else (index,))
     gathers = any(_is_array(item) for item in items)
@@ -143,8 +145,8 @@ def _mask_error(item: object) -> DTypeError:
 
 
 def _pick(x: Node, picks: list[tuple[int, Any]]) -> Node:
-    """x with the picked axes replaced by the (broadcast) shape of the integer indices. Adjacent picked axes leave the
-    new axes in their place; separated ones put them in front, as NumPy does."""
+    """x with the picked axes replaced by the (broadcast) shape of the integer indices. Adjacent picked axes
+    leave the new axes in their place; separated ones put them in front, as NumPy does."""
     axes = [axis for axis, _ in picks]
     indices = []
     for axis, item in picks:

@@ -29,8 +29,8 @@ Pair = int | Sequence[int]
 
 
 def matmul(x: Operand, y: Operand) -> Node:
-    """The matrix product with NumPy's rules: (..., M, K) @ (..., K, N), leading axes broadcast, vectors are a row on
-    the left and a column on the right."""
+    """The matrix product with NumPy's rules: (..., M, K) @ (..., K, N), leading axes broadcast, vectors are a
+    row on the left and a column on the right."""
     x, y = promoted(x, y, numeric=True)
     if not x.shape or not y.shape:
         raise ShapeError(
@@ -207,9 +207,10 @@ def cross_entropy(
 ) -> Node:
     """Softmax cross entropy. logits: float (C,), (N, C) or (N, C, d1, ...).
 
-    labels: class indices (integers, the logits' shape without C) or class probabilities (floats, the logits' shape).
-    weight: one factor per class, (C,). With class indices, "mean" divides by the summed weight of the samples whose
-    label is not `ignore_index`; with probabilities by N. Raises DTypeError or ShapeError for labels of neither form.
+    labels: class indices (integers, the logits' shape without C) or class probabilities (floats, the logits'
+    shape). weight: one factor per class, (C,). With class indices, "mean" divides by the summed weight of the
+    samples whose label is not `ignore_index`; with probabilities by N. Raises DTypeError or ShapeError for
+    labels of neither form.
     """
     if reduction not in ("mean", "sum", "none"):
         raise _reduction_error("cross_entropy", reduction)

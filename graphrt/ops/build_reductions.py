@@ -1,4 +1,5 @@
-"""Build functions that reduce axes. `axes` is an int, several ints or None (all); negative axes count from the end."""
+"""Build functions that reduce axes. `axes` is an int, several ints or None (all); negative axes count from
+the end."""
 
 from __future__ import annotations
 

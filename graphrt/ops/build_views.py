@@ -1,4 +1,5 @@
-"""Build functions that move, cut, join and make tensors. Shapes are static: extents and positions are Python ints."""
+"""Build functions that move, cut, join and make tensors. Shapes are static: extents and positions are Python
+ints."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ from .operands import (
 
 
 def full(shape: int | Sequence[int], value: object, dtype: DType | str | type | None = None) -> Node:
-    """A tensor of `shape` filled with one number (by default float32 for floats, int32 for ints, bool for bools)."""
+    """A tensor of `shape` filled with one number (by default float32 for floats, int32 for ints, bool for
+    bools)."""
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     return broadcast_to(constant(value, dtype), shape)
 
@@ -69,7 +71,8 @@ def arange(
     step: int | float = 1,
     dtype: DType | str | type | None = None,
 ) -> Node:
-    """start, start + step, ... below stop; `arange(n)` is 0 .. n-1. int32 unless a bound is a float (float32)."""
+    """start, start + step, ... below stop; `arange(n)` is 0 .. n-1. int32 unless a bound is a float
+    (float32)."""
     if stop is None:
         start, stop = 0, start
     if step == 0:
@@ -93,8 +96,8 @@ def one_hot(
     axis: int = -1,
     dtype: DType | str | type = float32,
 ) -> Node:
-    """`on_value` where the new axis of extent `depth` equals the index, `off_value` elsewhere (indices outside
-    0..depth-1: everywhere)."""
+    """`on_value` where the new axis of extent `depth` equals the index, `off_value` elsewhere (indices
+    outside 0..depth-1: everywhere)."""
     indices = as_node(indices)
     if indices.dtype.is_integer and indices.dtype.size < 4:
         indices = cast(indices, int32)
@@ -129,8 +132,8 @@ def reshape(x: Operand, shape: int | Sequence[int]) -> Node:
 
 
 def flatten(x: Operand, start_axis: int = 1, end_axis: int = -1) -> Node:
-    """The axes start_axis..end_axis merged into one; by default everything but the batch axis. A vector or a number
-    becomes a vector."""
+    """The axes start_axis..end_axis merged into one; by default everything but the batch axis. A vector or a
+    number becomes a vector."""
     x = as_node(x)
     rank = len(x.shape)
     if rank <= 1:
@@ -144,7 +147,8 @@ def flatten(x: Operand, start_axis: int = 1, end_axis: int = -1) -> Node:
 
 
 def transpose(x: Operand, permutation: Sequence[int] | None = None) -> Node:
-    """Axes reordered: output axis k is input axis permutation[k]; without a permutation all axes are turned around."""
+    """Axes reordered: output axis k is input axis permutation[k]; without a permutation all axes are turned
+    around."""
     x = as_node(x)
     rank = len(x.shape)
     if permutation is None:
@@ -223,10 +227,11 @@ def pad_interior(
 
 
 def pad(x: Operand, padding: Sequence[int] | Sequence[Sequence[int]], value: float | int | bool = 0) -> Node:
-    """x surrounded by `value`. `padding` is one (before, after) pair per axis, or a flat tuple of pairs that starts at
-    the last axis: (left, right, top, bottom, ...). Negative amounts cut."""
+    """x surrounded by `value`. `padding` is one (before, after) pair per axis, or a flat tuple of pairs that
+    starts at the last axis: (left, right, top, bottom, ...). Negative amounts cut."""
     x = as_node(x)
     rank = len(x.shape)
+    pairs: list[tuple]
     if any(isinstance(entry, (list, tuple)) for entry in padding):
         pairs = [tuple(entry) for entry in padding]  # type: ignore[arg-type]
     else:
@@ -235,8 +240,8 @@ def pad(x: Operand, padding: Sequence[int] | Sequence[Sequence[int]], value: flo
                 "pad: a flat padding holds a pair for each of the last axes",
                 expected=f"an even number of entries, at most {2 * rank}", given=tuple(padding), at=current_source(),
             )  # fmt: skip
-        flat = [(padding[k], padding[k + 1]) for k in range(0, len(padding), 2)]
-        pairs = [(0, 0)] * (rank - len(flat)) + flat[::-1]  # type: ignore[assignment]
+        flat: list[tuple] = [(padding[k], padding[k + 1]) for k in range(0, len(padding), 2)]
+        pairs = [(0, 0)] * (rank - len(flat)) + flat[::-1]
     if len(pairs) != rank or any(len(pair) != 2 for pair in pairs):
         raise ShapeError(
             "pad: one (before, after) pair per axis",
@@ -306,7 +311,8 @@ def split(x: Operand, size_or_sections: int | Sequence[int], axis: int = 0) -> t
 
 
 def gather(x: Operand, indices: Operand, axis: int = 0) -> Node:
-    """x taken along `axis` at integer `indices`, whose shape replaces that axis; positions outside are clamped."""
+    """x taken along `axis` at integer `indices`, whose shape replaces that axis; positions outside are
+    clamped."""
     x, indices = as_node(x), as_node(indices)
     return apply(views.Gather(normal_axis("gather", axis, len(x.shape))), x, indices)
 

@@ -1,8 +1,8 @@
 """Sums of products: batched matrix multiplication and 2-d convolution in all three directions.
 
-Every op describes itself as one `Contraction` of two affine reads, from which native code is generated, and has a
-NumPy rule that goes through im2col and a matrix product. Images are NCHW, weights OIHW, padding is (top, bottom,
-left, right).
+Every op describes itself as one `Contraction` of two affine reads, from which native code is generated, and
+has a NumPy rule that goes through im2col and a matrix product. Images are NCHW, weights OIHW, padding is
+(top, bottom, left, right).
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ class _Geometry:
 
 
 class _Convolution(ContractionOp, abstract=True):
-    """Attributes and helpers of the three directions. Groups other than 1 use // on an output index, so their index
-    functions are affine only within a group."""
+    """Attributes and helpers of the three directions. Groups other than 1 use // on an output index, so their
+    index functions are affine only within a group."""
 
     stride: tuple[int, int]
     padding: tuple[int, int, int, int]
@@ -208,7 +208,8 @@ def _within_group(channel: Index, group_extent: int, groups: int) -> Index:
 
 @dataclass(frozen=True)
 class Conv2d(_Convolution):
-    """(x: N,C,H,W; w: O,C/groups,KH,KW) -> N,O,OH,OW: the cross-correlation every framework calls convolution."""
+    """(x: N,C,H,W; w: O,C/groups,KH,KW) -> N,O,OH,OW: the cross-correlation every framework calls
+    convolution."""
 
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)

@@ -1,7 +1,7 @@
 """`build` for the op modules: loaded at the first use, because build functions are made of op classes.
 
-In: nothing. Out: an object whose attributes are those of `graphrt.ops.build`. Gradient rules and expansions use it, so
-that op modules import nothing above themselves.
+In: nothing. Out: an object whose attributes are those of `graphrt.ops.build`. Gradient rules and expansions
+use it, so that op modules import nothing above themselves.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Elementwise arithmetic and mathematics: operands of one type in, that type out.
 
-Comparisons, logic and bit operations are in `logic.py`, Select, Cast and IsFinite in `selection.py`; they can be
-imported from here too.
+Comparisons, logic and bit operations are in `logic.py`, Select, Cast and IsFinite in `selection.py`; they can
+be imported from here too.
 """
 
 from __future__ import annotations

@@ -103,8 +103,8 @@ def _check_logits(name: str, logits: TensorType) -> None:
 class SoftmaxCrossEntropySparse(CompositeOp):
     """(logits: float (N, C), labels: integer (N,)) -> (N,): -log softmax(logits)[label].
 
-    Samples whose label is `ignore_index` have loss 0 and no gradient. Any other label outside 0..C-1 has loss NaN, so
-    that training reports it instead of learning from it. Gradient: (softmax - onehot) * g.
+    Samples whose label is `ignore_index` have loss 0 and no gradient. Any other label outside 0..C-1 has loss
+    NaN, so that training reports it instead of learning from it. Gradient: (softmax - onehot) * g.
     """
 
     ignore_index: int | None = None
@@ -176,9 +176,11 @@ def _at_least_int32(labels: Node) -> Node:
 
 @dataclass(frozen=True)
 class SoftmaxCrossEntropyDense(CompositeOp):
-    """(logits: float (N, C), probabilities: the same type) -> (N,): -sum(probabilities * log softmax(logits)).
+    """(logits: float (N, C), probabilities: the same type) -> (N,): -sum(probabilities * log
+    softmax(logits)).
 
-    The gradient is (softmax * sum(probabilities) - probabilities) * g: right for rows that do not sum to one, too.
+    The gradient is (softmax * sum(probabilities) - probabilities) * g: right for rows that do not sum to one,
+    too.
     """
 
     def infer(self, *types: TensorType) -> TensorType:
@@ -197,10 +199,11 @@ class SoftmaxCrossEntropyDense(CompositeOp):
         return TensorType(logits.shape[:1], logits.dtype)
 
     def evaluate(self, logits: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-        return -(probabilities * _log_softmax(logits, 1)).sum(axis=1, dtype=logits.dtype)
+        # the sign goes inside, so that all-zero probabilities give 0 and not -0
+        return (probabilities * -_log_softmax(logits, 1)).sum(axis=1, dtype=logits.dtype)
 
     def expand(self, *x: Node) -> Node:
-        return build.neg(build.reduce_sum(build.mul(x[1], apply(LogSoftmax(1), x[0])), (1,)))
+        return build.reduce_sum(build.mul(x[1], build.neg(apply(LogSoftmax(1), x[0]))), (1,))
 
     def vjp(self, g: Node, y: Node, *x: Node) -> tuple[Node, Node]:
         logits, probabilities = x

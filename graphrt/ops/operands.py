@@ -1,4 +1,5 @@
-"""What the build functions do to their operands: make nodes of them, promote their types, broadcast their shapes.
+"""What the build functions do to their operands: make nodes of them, promote their types, broadcast their
+shapes.
 
 In: Nodes, Python numbers, NumPy arrays. Out: Nodes of one element type, or of one type and shape.
 """
@@ -53,8 +54,8 @@ def is_scalar(value: object) -> bool:
 
 
 def constant(value: object, dtype: DType | str | type | None = None) -> Node:
-    """A Constant node. Without `dtype`: bool, int32 (int64 if needed) or float32 for Python numbers and lists, the
-    array's own type for NumPy arrays. Raises ArgumentError for an integer the type cannot hold."""
+    """A Constant node. Without `dtype`: bool, int32 (int64 if needed) or float32 for Python numbers and
+    lists, the array's own type for NumPy arrays. Raises ArgumentError for an integer the type cannot hold."""
     if dtype is not None:
         dtype = as_dtype(dtype)
     if isinstance(value, np.generic):
@@ -101,7 +102,8 @@ def cast(x: Operand, dtype: DType | str | type) -> Node:
 
 
 def _scalar_dtype(value: object, dtype: DType) -> DType:
-    """The element type in which a number meets a tensor of `dtype`: the tensor's, or the smallest step up in kind."""
+    """The element type in which a number meets a tensor of `dtype`: the tensor's, or the smallest step up in
+    kind."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not dtype.is_float:
@@ -111,7 +113,7 @@ def _scalar_dtype(value: object, dtype: DType) -> DType:
     return dtype
 
 
-def _array_dtype(value: Node | np.ndarray | list | tuple) -> DType:
+def _array_dtype(value: Operand) -> DType:
     if isinstance(value, (Node, np.ndarray)):
         return as_dtype(value.dtype)
     return constant(value).dtype
@@ -132,8 +134,8 @@ def common_dtype(*values: Operand) -> DType:
 
 
 def promoted(*values: Operand, floating: bool = False, numeric: bool = False) -> list[Node]:
-    """The operands as nodes of one element type; `floating` makes it a float type (float32 for integers and bool),
-    `numeric` makes bool int32."""
+    """The operands as nodes of one element type; `floating` makes it a float type (float32 for integers and
+    bool), `numeric` makes bool int32."""
     dtype = common_dtype(*values)
     if floating and not dtype.is_float:
         dtype = float32
@@ -158,8 +160,8 @@ def broadcast_shapes(name: str, *nodes: Node) -> tuple[int, ...]:
 
 
 def broadcast_to(x: Operand, shape: Sequence[int]) -> Node:
-    """x repeated to `shape`: its axes, counted from the right, are equal to the shape's or 1. An extent of -1 keeps
-    the one of x."""
+    """x repeated to `shape`: its axes, counted from the right, are equal to the shape's or 1. An extent of -1
+    keeps the one of x."""
     x, target = as_node(x), list(shape)
     offset = len(target) - len(x.shape)
     for axis, extent in enumerate(target):

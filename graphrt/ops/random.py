@@ -1,7 +1,8 @@
 """Counter-based random bits: every element is a pure function of a key and its own position.
 
-The generator is Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as
-1, 2, 3", SC 2011). Equal keys give equal bits in every engine, thread count and fusion; a new key gives new bits.
+The generator is Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy
+as 1, 2, 3", SC 2011). Equal keys give equal bits in every engine, thread count and fusion; a new key gives
+new bits.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ def threefry(
     binary: Callable[[str, Any, Any], Any],
     number: Callable[[int], Any],
 ) -> tuple[Any, Any]:
-    """The two words of Threefry-2x32-20. `binary(name, x, y)` computes on uint32 values ("add", "xor", "or", "shl",
-    "shr"), `number(n)` makes one: NumPy arrays and kernel scalars both fit."""
+    """The two words of Threefry-2x32-20. `binary(name, x, y)` computes on uint32 values ("add", "xor", "or",
+    "shl", "shr"), `number(n)` makes one: NumPy arrays and kernel scalars both fit."""
     words = (key[0], key[1], binary("xor", binary("xor", key[0], key[1]), number(_KEY_PARITY)))
     x, y = binary("add", counter[0], words[0]), binary("add", counter[1], words[1])
     for block in range(5):

@@ -136,8 +136,8 @@ class ReduceMin(_Extreme):
 
 @dataclass(frozen=True)
 class ReduceProd(_Reduction):
-    """The product along `axes`; one for an empty axis. The gradient is right for zeros too: one zero receives the
-    product of the others, two zeros make every gradient zero."""
+    """The product along `axes`; one for an empty axis. The gradient is right for zeros too: one zero receives
+    the product of the others, two zeros make every gradient zero."""
 
     combine = "mul"
     ufunc = np.multiply
@@ -190,8 +190,8 @@ class ReduceMean(CompositeOp):
 
 
 class _ExtremePosition(CompositeOp, abstract=True):
-    """int32 position along `axis` (removed) of the first extreme element. With a NaN on the axis: some position of it
-    (the reference rule names the first NaN)."""
+    """int32 position along `axis` (removed) of the first extreme element. With a NaN on the axis: some
+    position of it (the reference rule names the first NaN)."""
 
     axis: int
     search: ClassVar[Any]

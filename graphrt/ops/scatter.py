@@ -16,10 +16,10 @@ from .deferred import build
 
 @dataclass(frozen=True)
 class ScatterAdd(ReductionOp):
-    """Inputs `indices` (any shape, integer) and `updates` (indices.shape + rest). Output (rows,) + rest: row r is the
-    sum of the updates whose index is r, in index order; rows never named are zero. Indices outside are clamped, as
-    Gather does. The reduction rule visits every update for every row: right for tests and few rows; a native scatter
-    loop should replace it for large tables."""
+    """Inputs `indices` (any shape, integer) and `updates` (indices.shape + rest). Output (rows,) + rest: row
+    r is the sum of the updates whose index is r, in index order; rows never named are zero. Indices outside
+    are clamped, as Gather does. The reduction rule visits every update for every row: right for tests and few
+    rows; a native scatter loop should replace it for large tables."""
 
     rows: int
 

@@ -52,8 +52,8 @@ class Select(Elementwise):
 
 @dataclass(frozen=True)
 class Cast(Elementwise):
-    """Conversion to another element type. Float to integer truncates towards zero (out of range: any value); to bool
-    means != 0. Gradients pass between float types only."""
+    """Conversion to another element type. Float to integer truncates towards zero (out of range: any value);
+    to bool means != 0. Gradients pass between float types only."""
 
     dtype: DType
 

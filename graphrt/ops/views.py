@@ -1,12 +1,12 @@
-"""Ops that move elements without computing: broadcast, reshape, transpose, slice, pad, concat, reverse, gather, and
-the sources of constant values (Iota, Constant). Every shape and position is a static int.
-"""
+"""Ops that move elements without computing: broadcast, reshape, transpose, slice, pad, concat, reverse,
+gather, and the sources of constant values (Iota, Constant). Every shape and position is a static int."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -152,8 +152,8 @@ class Slice(ViewOp):
         return TensorType(tuple(shape), x.dtype)
 
     def evaluate(self, x: np.ndarray) -> np.ndarray:
-        bounds = (slice(*b) for b in zip(self.start, self.stop, self.step))
-        return x[(*bounds, ...)]  # the ellipsis keeps a tensor without axes an array
+        bounds = tuple(slice(*b) for b in zip(self.start, self.stop, self.step))
+        return np.asarray(x[bounds])
 
     def source_index(self, index: Sequence[Index], types: Sequence[TensorType]) -> tuple[Index, ...]:
         return tuple(i * step + low for i, low, step in zip(index, self.start, self.step))
@@ -170,7 +170,8 @@ class Slice(ViewOp):
 
 @dataclass(frozen=True)
 class Pad(ElementOp):
-    """Surrounds x with `value`: low[k] before, high[k] after, interior[k] between the elements of axis k (all >= 0)."""
+    """Surrounds x with `value`: low[k] before, high[k] after, interior[k] between the elements of axis k (all
+    >= 0)."""
 
     low: tuple[int, ...]
     high: tuple[int, ...]
@@ -280,7 +281,7 @@ class Concat(ElementOp):
             end = offset + operand_type.shape[self.axis]
             # each read has its own guard: `element` of the earlier parts is already guarded by theirs
             element = b.where_in_range(
-                [(index[self.axis], offset, end)], lambda k=operand, at=offset: part(k, at), element
+                [(index[self.axis], offset, end)], partial(part, operand, offset), element
             )
             offset = end
         return element
@@ -362,7 +363,8 @@ class Iota(ElementOp):
 
 @dataclass(frozen=True)
 class Constant(ElementOp):
-    """A known array (no inputs). Its element rule covers one repeated value; other arrays are stored as buffers."""
+    """A known array (no inputs). Its element rule covers one repeated value; other arrays are stored as
+    buffers."""
 
     value: Literal
 
@@ -399,8 +401,8 @@ class Constant(ElementOp):
 
 @dataclass(frozen=True)
 class Gather(ElementOp):
-    """x taken along `axis` at integer `indices`, whose shape replaces that axis. Indices outside are clamped into
-    the axis (negative ones to 0). The gradient adds up the rows taken more than once."""
+    """x taken along `axis` at integer `indices`, whose shape replaces that axis. Indices outside are clamped
+    into the axis (negative ones to 0). The gradient adds up the rows taken more than once."""
 
     axis: int
 

@@ -1,13 +1,15 @@
 """Sliding windows over the last two axes: the pieces pooling is made of, and max and average pooling.
 
-A window op reads x of shape (..., H, W); output element (..., oh, ow) looks at the rows oh*stride - top + kh and the
-columns ow*stride - left + kw. Padding is (top, bottom, left, right). A "position" is kh * window_width + kw.
+A window op reads x of shape (..., H, W); output element (..., oh, ow) looks at the rows oh*stride - top + kh
+and the columns ow*stride - left + kw. Padding is (top, bottom, left, right). A "position" is kh *
+window_width + kw.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -94,8 +96,9 @@ class _Windowed:
             yield position, position // self.window[1], position % self.window[1]
 
     def covering(self, index: Sequence[Index]) -> Iterator[tuple[Index, Index, Index, Index]]:
-        """(output row, output column, kernel row, kernel column) of every window that may cover an image position;
-        candidates with a kernel coordinate >= window or an output coordinate outside do not exist."""
+        """(output row, output column, kernel row, kernel column) of every window that may cover an image
+        position; candidates with a kernel coordinate >= window or an output coordinate outside do not exist.
+        """
         steps = [-(-size // stride) for size, stride in zip(self.window, self.strides)]
         row, column = index[-2] + self.padding[0], index[-1] + self.padding[2]
         for a in range(steps[0]):
@@ -123,7 +126,8 @@ class _Windowed:
     def spread_windows(
         self, values: Callable[[int], np.ndarray], shape: Sequence[int], dtype: np.dtype
     ) -> np.ndarray:
-        """An image of `shape` to which values(position), one per window, are added at every window's position."""
+        """An image of `shape` to which values(position), one per window, are added at every window's
+        position."""
         outputs = self.output_extents(shape)
         top, bottom, left, right = self.padding
         result = np.zeros((*shape[:-2], shape[-2] + top + bottom, shape[-1] + left + right), dtype)
@@ -141,8 +145,8 @@ def _check_number(name: str, x: TensorType) -> None:
 
 @dataclass(frozen=True)
 class WindowArgMax(_Windowed, ElementOp):
-    """int32 position of the first largest element in every window. Padding is never larger than an element; NaN
-    elements are passed over (a window of NaN only has position 0)."""
+    """int32 position of the first largest element in every window. Padding is never larger than an element;
+    NaN elements are passed over (a window of NaN only has position 0)."""
 
     window: tuple[int, int]
     strides: tuple[int, int]
@@ -186,7 +190,8 @@ class WindowArgMax(_Windowed, ElementOp):
 
 @dataclass(frozen=True)
 class WindowGather(_Windowed, ElementOp):
-    """(x: ..., H, W; position: int32 ..., OH, OW) -> x at the given position of every window (zero in the padding)."""
+    """(x: ..., H, W; position: int32 ..., OH, OW) -> x at the given position of every window (zero in the
+    padding)."""
 
     window: tuple[int, int]
     strides: tuple[int, int]
@@ -337,9 +342,7 @@ def _sum_of_covering(op: _Windowed, b: ElementBuilder, index: Sequence[Index], w
             (row, 0, windows.shape[-2]), (column, 0, windows.shape[-1]),
             (kernel_row, 0, op.window[0]), (kernel_column, 0, op.window[1]),
         ]  # fmt: skip
-        candidate = b.where_in_range(
-            ranges, lambda at=(row, column, kernel_row, kernel_column): value(*at), zero
-        )
+        candidate = b.where_in_range(ranges, partial(value, row, column, kernel_row, kernel_column), zero)
         total = candidate if number == 0 else b.binary("add", total, candidate)
     return total
 
@@ -381,8 +384,8 @@ class MaxPool2d(_Windowed, CompositeOp):
 
 @dataclass(frozen=True)
 class AvgPool2d(_Windowed, CompositeOp):
-    """The mean of every window of an NCHW image. `count_include_pad` divides by the window's size everywhere, else
-    by the number of elements that are not padding."""
+    """The mean of every window of an NCHW image. `count_include_pad` divides by the window's size everywhere,
+    else by the number of elements that are not padding."""
 
     window: tuple[int, int]
     strides: tuple[int, int]

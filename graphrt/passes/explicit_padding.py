@@ -17,6 +17,8 @@ from ..ops.contractions import Conv2d, Conv2dBackwardInput, Conv2dBackwardWeight
 from ..ops.views import Pad, Reverse, Slice, Transpose
 
 NONE = (0, 0, 0, 0)
+WHOLE_ROW = 24  # columns a register tile can hold
+PADDING_WASTE = 1.15  # products with padding over real products above which padding is not worth it
 
 
 def explicit_padding(graph: Graph) -> Graph:
@@ -30,9 +32,17 @@ def _rule(node: Node, inputs: tuple[Node, ...]) -> Node | None:
         top, bottom, left, right = op.padding
         padded = apply(Pad((0, 0, top, left), (0, 0, bottom, right), NONE), inputs[0])
         return apply(replace(op, padding=NONE), padded, inputs[1])
-    if isinstance(op, Conv2dBackwardInput) and op.groups == 1:
+    if isinstance(op, Conv2dBackwardInput) and op.groups == 1 and not _only_real_taps(op, *inputs):
         return _as_convolution(op, *inputs)
     return None
+
+
+def _only_real_taps(op: Conv2dBackwardInput, dy: Node, weight: Node) -> bool:
+    """Whether the contraction should visit real taps only instead of multiplying padding: for small images with large
+    kernels, where a register tile covers a whole row and padding would add a good part of the work."""
+    rows, columns = op.input_shape[2:]
+    waste = rows * columns / (dy.shape[2] * dy.shape[3])
+    return op.stride == (1, 1) and columns <= WHOLE_ROW and waste > PADDING_WASTE and weight.shape[3] <= 8
 
 
 def _as_convolution(op: Conv2dBackwardInput, dy: Node, weight: Node) -> Node:

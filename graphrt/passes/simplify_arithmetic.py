@@ -224,7 +224,7 @@ def _reduce(node: Node, make: Make) -> Node | None:
     if all(x.shape[axis] == 1 for axis in op.axes):  # type: ignore[attr-defined]
         moved = make(Reshape(node.shape), x)
         # a sum starts from 0.0, so that the sum of -0.0 alone is 0.0
-        from_zero = op.axes and isinstance(op, r.ReduceSum) and node.dtype.is_float  # type: ignore[attr-defined]
+        from_zero = isinstance(op, r.ReduceSum) and node.dtype.is_float
         return make(e.Add(), moved, uniform(node.type, 0)) if from_zero else moved
     if isinstance(op, r.ReduceSum) and _is(x, 0.0):
         return uniform(node.type, 0)

@@ -11,10 +11,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..codegen import driver
+from ..codegen.lowered import Binding, LoweredStep
 from ..codegen.target import Target
 from ..errors import ArgumentError
 from . import memory
-from .program import Binding, LoweredStep, once_program
+from .program import once_program
 from .workers import POOL, ForkSafeLock, interrupts_deferred
 from .workspace import Workspace, checked
 
@@ -39,8 +41,7 @@ class Executable:
             for k, binding in step.positions("data")
         ]
         self._outputs = [(k, binding, self._staged(k, binding)) for k, binding in step.positions("output")]
-        self._state_labels = list(dict.fromkeys(binding.label for _, binding in step.positions("state")))
-        self._states: dict[str, np.ndarray] = {}
+        self._has_states = bool(step.positions("state"))
         self._entry, self._frame = self.program.entry, self._workspace.address
 
     @property
@@ -52,7 +53,7 @@ class Executable:
         if binding.type.bytes > STAGED_BYTES:
             return None
         array = memory.aligned_empty(binding.type)
-        self._pointers[k] = array.ctypes.data
+        self._pointers[k] = memory.address(array)
         return array
 
     def __call__(self, *data: np.ndarray, state: Mapping[str, np.ndarray] | None = None) -> list[np.ndarray]:
@@ -68,11 +69,8 @@ class Executable:
                 given=len(data),
             )
         with self._lock:
-            states = self._states
-            for label in self._state_labels:
-                if state is None or state.get(label) is not states.get(label, _ABSENT):
-                    self._workspace.bind_states(states, state or {})
-                    break
+            if self._has_states:
+                self._workspace.bind_states(state or {})
             large = []  # keeps converted copies alive during the run
             for array, (k, binding, shape, dtype, staged) in zip(data, self._data):
                 if type(array) is not np.ndarray or array.dtype is not dtype or array.shape != shape:
@@ -85,7 +83,7 @@ class Executable:
             for k, binding, staged in self._outputs:
                 if staged is None:
                     staged = memory.aligned_empty(binding.type)
-                    self._pointers[k] = staged.ctypes.data
+                    self._pointers[k] = memory.address(staged)
                 results.append(staged)
             if self._workspace.threads == 1:
                 self._entry(self._frame, 0)
@@ -98,26 +96,23 @@ class Executable:
     def _bind_large(self, k: int, array: np.ndarray) -> np.ndarray:
         if not (array.flags.c_contiguous and array.flags.aligned):
             array = np.array(array, order="C")
-        elif any(np.may_share_memory(array, self._states[label]) for label in self.step.updates):
+        elif any(np.may_share_memory(array, other) for other in self._workspace.updated):
             array = array.copy()  # all reads must see the value from before the update
-        self._pointers[k] = array.ctypes.data
+        self._pointers[k] = memory.address(array)
         return array
 
     def _run_in_parallel(self) -> None:
-        workspace, entered = self._workspace, False
+        workspace = self._workspace
         workspace.reset_barrier()
+        workspace.frame.status = driver.RUNNING
         with interrupts_deferred() as interruption:
             crew = POOL.reserve(workspace.threads - 1)
             try:
                 crew.start(lambda thread: self._entry(self._frame, thread), first=1)
-                entered = True
                 self._entry(self._frame, 0)
             finally:
-                if crew.launched and not entered:  # the others already wait for thread 0 at a barrier
-                    self._entry(self._frame, 0)
+                if crew.launched and workspace.frame.status == driver.RUNNING:
+                    self._entry(self._frame, 0)  # an exception struck before: the others wait for thread 0
                 crew.join()
         if interruption.requested:
             raise KeyboardInterrupt
-
-
-_ABSENT = object()

@@ -1,6 +1,6 @@
-"""What the compiler hands to the runtime, and the loaded native program made from it.
+"""The loaded native program made from lowered steps.
 
-In: one or two `LoweredStep`s. Out: a `Program`, immutable: its native entry, and what must be bound to run it. Executable
+In: one or two `LoweredStep`s (codegen/lowered.py). Out: a `Program`, immutable: its native entry, and what must be bound to run it. Executable
 and sink own the memory a program runs in; several of them may share one program.
 """
 
@@ -9,58 +9,12 @@ from __future__ import annotations
 import ctypes
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
-
-import numpy as np
+from dataclasses import replace
 
 from ..codegen import driver, jit
+from ..codegen.lowered import LoweredStep
 from ..codegen.target import Target, target
 from ..errors import CompileError
-from ..ir import TensorType
-
-BindingKind = Literal["data", "state", "output", "constant"]
-
-
-@dataclass(frozen=True, eq=False)
-class Binding:
-    """One array a step reads or writes. `value` is the array of a constant, None for the other kinds.
-
-    Constants, outputs and data of at most 4 KB per call start at multiples of 64 bytes. Other data, dataset columns and
-    states live in memory of the caller: generated code may assume no more than the alignment of their element type.
-    """
-
-    kind: BindingKind
-    label: str
-    type: TensorType
-    value: np.ndarray | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class LoweredStep:
-    """A graph as LLVM IR text with a list of what it binds.
-
-    `text` defines internal kernel functions and
-
-        define internal void @<name>(ptr noalias %arena, ptr %bindings, i64 %tid, i64 %nth, ptr %barrier)
-
-    which every thread enters with its number `tid` of `nth`; it calls `@graphrt_barrier(ptr %barrier, i64 %nth)`
-    between kernels. `%bindings` is an array of pointers in the order of `bindings`. Data bindings come in the order of
-    the graph's data inputs, used or not, outputs in the order of its outputs. `declarations` are whole "declare ..."
-    lines. Two steps may define functions of the same names, but not numbered metadata or attribute groups.
-    """
-
-    name: str
-    text: str
-    declarations: frozenset[str]
-    bindings: tuple[Binding, ...]
-    arena_bytes: int
-    parallel: bool
-    updates: tuple[str, ...]
-
-    def positions(self, kind: BindingKind) -> list[tuple[int, Binding]]:
-        """The bindings of one kind with their positions."""
-        return [(k, binding) for k, binding in enumerate(self.bindings) if binding.kind == kind]
 
 
 class Program:
@@ -135,36 +89,57 @@ def _loss_position(step: LoweredStep) -> int:
 
 
 _DEFINITION = re.compile(r'^(?:define\b[^@\n]*@|@)("[^"]*"|[-\w.$]+)', re.MULTILINE)
+_FUNCTION = re.compile(r'^define\b[^@\n]*@("[^"]*"|[-\w.$]+).*?^}\n', re.MULTILINE | re.DOTALL)
 _GLOBAL = re.compile(r'@("[^"]*"|[-\w.$]+)')
 
 
 def _with_distinct_names(steps: Sequence[LoweredStep]) -> list[LoweredStep]:
-    """The steps, those after the first with their own functions and constants renamed where names would clash."""
+    """The steps, fit for one module: where the definitions of a later step clash with those of an earlier one they get
+    new names, and functions an earlier step has already (whatever their name) are left out."""
     taken: set[str] = set()
+    known: dict[str, str] = {}  # function without its name -> name
     result = []
     for step in steps:
-        defined = set(_DEFINITION.findall(step.text))
-        clashes = defined & taken
-        renamed = {}
-        for name in clashes:
-            bare, number = name.strip('"'), 1
-            while f'"{bare}.{number}"' in taken or f"{bare}.{number}" in taken | defined:
-                number += 1
-            renamed[name] = f'"{bare}.{number}"' if name.startswith('"') else f"{bare}.{number}"
+        text, defined = step.text, set(_DEFINITION.findall(step.text))
+        functions = {found[1]: found[0] for found in _FUNCTION.finditer(text)}
+        renamed: dict[str, str] = {}
+        for name, function in functions.items():
+            others = set(_GLOBAL.findall(function)) - {name}
+            twin = known.get(_anonymous(function, name))
+            if twin is not None and not others & defined:  # it uses nothing that may mean another thing here
+                renamed[name] = twin
+                text = text.replace(function, "", 1)
+        remaining = defined - set(renamed)
+        for name in sorted(remaining & taken):
+            renamed[name] = _free_name(name, taken | defined)
+            taken.add(renamed[name])
         if renamed:
-            text = _GLOBAL.sub(lambda found, new=renamed: "@" + new.get(found[1], found[1]), step.text)
-            step = LoweredStep(
-                renamed.get(step.name, step.name), text, step.declarations, step.bindings, step.arena_bytes,
-                step.parallel, step.updates,
-            )  # fmt: skip
-        taken |= (defined - clashes) | set(renamed.values())
+            text = _GLOBAL.sub(lambda found, new=renamed: "@" + new.get(found[1], found[1]), text)  # type: ignore[misc]
+            step = replace(step, name=renamed.get(step.name, step.name), text=text)
+        for found in _FUNCTION.finditer(text):
+            if not set(_GLOBAL.findall(found[0])) & (taken | defined) - {found[1]}:
+                known.setdefault(_anonymous(found[0], found[1]), found[1])
+        taken |= remaining
         result.append(step)
     return result
+
+
+def _anonymous(function: str, name: str) -> str:
+    return function.replace(f"@{name}(", "@(", 1)
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    bare, quote = name.strip('"'), '"' if name.startswith('"') else ""
+    number = 1
+    while f"{quote}{bare}.{number}{quote}" in taken:
+        number += 1
+    return f"{quote}{bare}.{number}{quote}"
 
 
 def _module_text(steps: Sequence[LoweredStep], entry: str, chosen: Target) -> str:
     declarations = {line for step in steps for line in step.declarations if "@graphrt_barrier" not in line}
     barrier = driver.barrier_text(chosen.is_x86, chosen.is_aarch64)
     declarations -= {line for line in barrier.splitlines() if line.startswith("declare")}
-    parts = [*sorted(declarations), barrier, *(step.text for step in steps), entry]
-    return "\n".join(parts)
+    # Kernels stay functions of their own: inlined into one body they cost LLVM quadratic time and spill registers.
+    kernels = f'attributes #0 = {{ noinline nounwind "prefer-vector-width"="{32 * chosen.lanes}" }}\n'
+    return "\n".join([*sorted(declarations), barrier, *(step.text for step in steps), entry, kernels])

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..codegen import driver
+from ..codegen.lowered import Binding, LoweredStep
 from ..dtypes import as_dtype
 from ..errors import ArgumentError, DTypeError, GraphrtError, ShapeError
 from . import memory
-from .program import Binding, LoweredStep, Program
+from .program import Program
 from .workers import default_threads
 
 
@@ -29,17 +30,24 @@ class Workspace:
         self._barrier = memory.aligned_bytes(driver.BARRIER_BYTES, driver.LINE)
         self._frame_memory = memory.aligned_bytes(ctypes.sizeof(driver.Frame), driver.LINE)
         self._frame_memory[:] = 0
-        self.frame = driver.Frame.from_buffer(self._frame_memory)
+        self.frame = driver.Frame.from_buffer(self._frame_memory.data)
         self.address = ctypes.addressof(self.frame)
-        self.frame.arena = self._arena.ctypes.data
-        self.frame.barrier = self._barrier.ctypes.data
+        self.frame.arena = memory.address(self._arena)
+        self.frame.barrier = memory.address(self._barrier)
         self.frame.threads = self.threads
+        # Spinning only pays while every thread has a CPU; otherwise it keeps the others from arriving.
+        self._spins = 2000 if self.threads <= default_threads() else 0
+        self.states: dict[str, np.ndarray] = {}  # the bound arrays of the caller
+        self._updated = {label for step in program.steps for label in step.updates}
+        self._state_labels = {
+            binding.label for step in program.steps for _, binding in step.positions("state")
+        }
         self._constants: list[np.ndarray] = []
         self.pointers = []
         for number, step in enumerate(program.steps):
             pointers = (ctypes.c_uint64 * max(1, len(step.bindings)))()
             for k, binding in step.positions("constant"):
-                pointers[k] = self._constant(binding).ctypes.data
+                pointers[k] = memory.address(self._constant(binding))
             setattr(self.frame, f"bindings{number}", ctypes.addressof(pointers))
             self.pointers.append(pointers)
 
@@ -54,35 +62,44 @@ class Workspace:
         arrays = []
         for k, binding in step.positions("output"):
             arrays.append(memory.aligned_empty(binding.type))
-            pointers[k] = arrays[-1].ctypes.data
+            pointers[k] = memory.address(arrays[-1])
         return arrays
 
-    def written(self, states: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """The arrays of `states` that the program updates."""
-        labels = {label for step in self.program.steps for label in step.updates}
-        return [array for label, array in states.items() if label in labels]
+    @property
+    def updated(self) -> list[np.ndarray]:
+        """The bound arrays that a run updates."""
+        return [array for label, array in self.states.items() if label in self._updated]
 
     def reset_barrier(self) -> None:
         """Bring the barrier into its first state (a forked child may inherit it from the middle of a run)."""
         words = self._barrier.view(np.int64)
         words[:] = 0
-        # Spinning only pays while every thread has a CPU; otherwise it keeps the others from arriving.
-        words[driver.SPINS // 8] = 2000 if self.threads <= default_threads() else 0
+        words[driver.SPINS // 8] = self._spins
 
-    def bind_states(self, kept: dict[str, np.ndarray], state: Mapping[str, np.ndarray]) -> None:
-        """Point the state bindings at the caller's arrays and keep those arrays in `kept`. Raises if one is unusable."""
-        written = {label for step in self.program.steps for label in step.updates}
+    def bind_states(self, state: Mapping[str, np.ndarray]) -> bool:
+        """Point the state bindings at the caller's arrays; whether they are others than before.
+
+        Raises ArgumentError, ShapeError or DTypeError if one is unusable; the bindings then stay as they were.
+        """
+        bound = self.states
+        for label in self._state_labels:
+            if state.get(label) is not bound.get(label, _UNBOUND):
+                break
+        else:
+            return False
         fresh: dict[str, np.ndarray] = {}
         for step in self.program.steps:
             for _, binding in step.positions("state"):
-                if binding.label not in fresh:
-                    fresh[binding.label] = checked_state(binding, state, binding.label in written)
-        check_disjoint(fresh, written)
+                fresh[binding.label] = checked_state(binding, state, binding.label in self._updated)
+        check_disjoint(fresh, self._updated)
         for step, pointers in zip(self.program.steps, self.pointers):
             for k, binding in step.positions("state"):
-                pointers[k] = fresh[binding.label].ctypes.data
-        kept.clear()
-        kept.update(fresh)
+                pointers[k] = memory.address(fresh[binding.label])
+        self.states = fresh
+        return True
+
+
+_UNBOUND = object()
 
 
 def checked(binding: Binding, array: object) -> np.ndarray:
@@ -142,9 +159,8 @@ def checked_state(binding: Binding, state: Mapping[str, np.ndarray], written: bo
 
 def check_disjoint(arrays: Mapping[str, np.ndarray], written: set[str]) -> None:
     """Raise ArgumentError if a state that is updated shares memory with another state."""
-    spans = sorted(
-        (a.ctypes.data, a.ctypes.data + a.nbytes, label) for label, a in arrays.items() if a.nbytes
-    )
+    starts = ((memory.address(array), array.nbytes, label) for label, array in arrays.items())
+    spans = sorted((start, start + count, label) for start, count, label in starts if count)
     reach, reaching, any_written = 0, "", False
     for start, end, label in spans:
         if start < reach and (any_written or label in written):

@@ -32,7 +32,9 @@ class _Block:
         self.batch_size, self.capacity = len(first[0]), capacity
         size = capacity * self.batch_size
         self.columns = [np.empty((size, *array.shape[1:]), array.dtype) for array in first]
-        types = {name: TensorType(array.shape, as_dtype(array.dtype)) for name, array in zip(names, self.columns)}
+        types = {
+            name: TensorType(array.shape, as_dtype(array.dtype)) for name, array in zip(names, self.columns)
+        }
         self._step = make_step(types, size, self.batch_size)
 
     def put(self, place: int, row: Row) -> None:
@@ -65,7 +67,9 @@ class BlockSteps:
     def begin_epoch(self) -> None:
         self._rows = self._waiting = None
 
-    def run(self, steps: int | None, progress: Progress | None = None, within_pass: bool = False) -> SinkResult:
+    def run(
+        self, steps: int | None, progress: Progress | None = None, within_pass: bool = False
+    ) -> SinkResult:
         losses, done = np.empty(min(steps or 1024, 1 << 20), np.float32), 0
         empty_passes = 0
         try:
@@ -99,13 +103,13 @@ class BlockSteps:
             self._rows = self._dataset._rows(self._dataset._next_epoch())
         block: _Block | None = None
         count = 0
-        while wanted is None or count < wanted:
+        while (wanted is None or count < wanted) and (block is None or count < block.capacity):
             row = self._waiting if self._waiting is not None else next(self._rows, None)
             self._waiting = None
             if row is None:
                 return block, count, True
             mine = self._block_for(row)
-            if block is not None and (mine is not block or count == block.capacity):
+            if block is not None and mine is not block:
                 self._waiting = row
                 break
             block = mine

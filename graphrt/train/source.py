@@ -28,7 +28,9 @@ class StepSource(Protocol):
     def begin_epoch(self) -> None:
         """Go to the beginning of a pass."""
 
-    def run(self, steps: int | None, progress: Progress | None = None, within_pass: bool = False) -> SinkResult:
+    def run(
+        self, steps: int | None, progress: Progress | None = None, within_pass: bool = False
+    ) -> SinkResult:
         """`steps` training steps (None: all that remain of this pass), beginning new passes as needed, or stopping
         early at the end of this one with `within_pass`."""
 
@@ -68,7 +70,9 @@ class ResidentSteps:
         if place["cursor"]:
             self._step.sink.position = {**place, "epoch": place["epoch"] + 1, "cursor": 0}
 
-    def run(self, steps: int | None, progress: Progress | None = None, within_pass: bool = False) -> SinkResult:
+    def run(
+        self, steps: int | None, progress: Progress | None = None, within_pass: bool = False
+    ) -> SinkResult:
         return self._step.sink.run(
             self.steps_per_epoch if steps is None else steps, self._columns, self._step.state, progress
         )

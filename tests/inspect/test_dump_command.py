@@ -88,6 +88,23 @@ def test_dot(capsys):
     assert "->" in text
 
 
+def test_fused_kernels_as_json_and_dot(capsys):
+    (stage,) = json.loads(dump(capsys, "--stage", "fused", "--format", "json"))["stages"]
+    memory, kernels = stage["data"]["memory"], stage["data"]["kernels"]
+    ends = [buffer["offset"] + buffer["bytes"] for buffer in memory["buffers"]]
+    assert max(ends) <= memory["arena_bytes"]
+    assert all(0 <= b["first_kernel"] <= b["last_kernel"] < len(kernels) for b in memory["buffers"])
+    text = dump(capsys, "--stage", "fused", "--format", "dot")
+    assert all(f'"{kernel["name"]}" [' in text for kernel in kernels)
+    assert "->" in text
+
+
+def test_fused_text_has_the_memory_plan(capsys):
+    text = dump(capsys, "--stage", "fused")
+    assert re.search(r"memory plan: arena \d+ B", text)
+    assert re.search(r"kernels +\d+ - +\d+", text)
+
+
 def test_output_file(capsys, tmp_path):
     path = tmp_path / "graph.txt"
     assert dump(capsys, "-o", str(path)) == ""

@@ -84,7 +84,7 @@ def test_unusable_attributes(script, attribute, message):
 def test_a_missing_name_lists_what_there_is(script):
     with pytest.raises(ArgumentError) as caught:
         load_target(f"{script}:nett")
-    assert caught.value.expected == "Net or Sized or net"
+    assert caught.value.expected == "Net or Sized or net or loss_fn"
 
 
 @pytest.mark.parametrize("text", ["model.py", ":net", "nowhere.py:net", "no.such.module:net"])

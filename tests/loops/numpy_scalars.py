@@ -42,21 +42,27 @@ def _fma32(x, y, z):
 
 
 def _fma64(x, y, z):
-    """Products are split in two float64 (Dekker), then summed largest first; not the last word on exact ties only."""
+    """x * y + z through mantissas near 1, so that nothing over- or underflows before the last step; the product is
+    split in two float64 (Dekker). Exact ties between three parts and denormal results may round twice."""
 
     def split(v):
         c = v * 134217729.0
         high = c - (c - v)
         return high, v - high
 
-    product = x * y
-    (xh, xl), (yh, yl) = split(x), split(y)
-    low = ((xh * yh - product) + xh * yl + xl * yh) + xl * yl
-    total, error = _two_sum(product, z)
-    result = total + (error + low)
-    safe = np.isfinite(result) & (np.abs(x) < 2.0**900) & (np.abs(y) < 2.0**900) & (np.abs(product) > 2.0**-900)
-    wide = (x.astype(np.longdouble) * y + z).astype(np.float64)
-    return np.where(safe, result, wide)
+    plain = x * y + z
+    (a, a_power), (b, b_power), (_, z_power) = np.frexp(x), np.frexp(y), np.frexp(z)
+    power = a_power + b_power
+    distance = np.where(z == 0, 0, z_power - power)
+    addend = np.ldexp(z, -np.where(np.abs(distance) < 300, power, z_power))
+    (a_high, a_low), (b_high, b_low) = split(a), split(b)
+    product = a * b
+    low = ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
+    total, error = _two_sum(product, addend)
+    result = np.ldexp(total + (error + low), power)
+    result = np.where(distance >= 300, z, np.where(distance <= -300, np.ldexp(product, power), result))
+    unusual = ~np.isfinite(x) | ~np.isfinite(y) | ~np.isfinite(z) | (x == 0) | (y == 0) | (result == 0)
+    return np.where(unusual, plain, result)
 
 
 def evaluate(root: ir.Scalar, values: dict[ir.Register, np.ndarray]) -> np.ndarray:
@@ -108,7 +114,8 @@ def _apply(node: ir.Scalar, parts: list[np.ndarray], values: dict[ir.Register, n
         assert part.dtype == child.dtype.numpy, f"{node} got {part.dtype}"
     if isinstance(node, ir.Constant):
         exact = np.asarray(node.value).astype(node.dtype.numpy)
-        assert exact == node.value or exact != exact, f"{node.value!r} is not a {node.dtype}"
+        # a constant that is not exact in its type would mean something else in native code
+        assert exact.item() == node.value or node.value != node.value, f"{node.value!r} is not a {node.dtype}"
         return exact
     if isinstance(node, ir.Read):
         return values[node.register]

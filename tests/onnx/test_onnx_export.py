@@ -244,7 +244,7 @@ def test_verification_notices_a_broken_file(tmp_path):
 
 
 def test_large_weights_go_beside_the_model(tmp_path, monkeypatch):
-    monkeypatch.setattr("graphrt.onnx.export.EXTERNAL_DATA_BYTES", 1000)
+    monkeypatch.setattr("graphrt.onnx.exporter.EXTERNAL_DATA_BYTES", 1000)
     net = LeNet()
     for _ in range(2):  # writing again replaces the data file
         path = graphrt.export(net, Tensor(random(2, 1, 32, 32)), file_name=tmp_path / "lenet.onnx")

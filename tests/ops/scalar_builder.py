@@ -1,7 +1,8 @@
 """An ElementBuilder that computes: lowering rules checked element by element, without a compiler.
 
-In: an op, the types and arrays of its operands. Out: the array its element, reduction or contraction rule describes.
-Indices are `Position`s, which allow exactly what rules may do with symbolic integers; scalars are NumPy scalars.
+In: an op, the types and arrays of its operands. Out: the array its element, reduction or contraction rule
+describes. Indices are `Position`s, which allow exactly what rules may do with symbolic integers; scalars are
+NumPy scalars.
 """
 
 from __future__ import annotations

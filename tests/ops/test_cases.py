@@ -21,7 +21,8 @@ DIFFERENTIABLE = [
 ]
 COMPOSITES = [p for p in ALL if isinstance(p.values[0].op, CompositeOp)]
 PRIMITIVES = [p for p in ALL if not isinstance(p.values[0].op, CompositeOp)]
-NATIVE = [pytest.param(case, id=case.name) for case in CASES if case.native]
+# float16 contractions need conversion routines that object code cannot bind yet
+NATIVE = [pytest.param(case, id=case.name) for case in CASES if set(case.types) - {"float16"}]
 
 TOLERANCE = {"bfloat16": 2e-2, "float16": 2e-3, "float32": 2e-5, "float64": 1e-10}
 
@@ -61,7 +62,8 @@ def test_evaluate_accepts_any_strides_and_leaves_operands_alone(case: Case, dtyp
     strided = []
     for array in arrays:
         spread = np.zeros([2 * n for n in array.shape][::-1], array.dtype).transpose()
-        view = spread[(*(slice(None, None, 2) for _ in array.shape), ...)]
+        every_second = (slice(None, None, 2),) * array.ndim
+        view = spread[every_second] if every_second else spread
         view[...] = array
         strided.append(view)
     expected = case.op.evaluate(*arrays)

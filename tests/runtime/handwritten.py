@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphrt import dtypes
+from graphrt.codegen.lowered import Binding, LoweredStep
 from graphrt.ir import Graph, Op, TensorType, apply, input_node
-from graphrt.runtime.program import Binding, LoweredStep
 
 _LOOP = """\
   br label %{v}

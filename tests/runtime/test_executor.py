@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from graphrt import dtypes
+from graphrt.codegen.lowered import Binding, LoweredStep
 from graphrt.errors import ArgumentError, CompileError, DTypeError, ShapeError
 from graphrt.ir import TensorType
 from graphrt.runtime import memory
 from graphrt.runtime.executor import Executable
-from graphrt.runtime.program import Binding, LoweredStep
 from graphrt.runtime.reference import ReferenceExecutable
 
 from . import handwritten

@@ -1,8 +1,11 @@
 """How the texts of steps become one module."""
 
+from dataclasses import replace
+
 import pytest
 
 from graphrt.codegen import jit
+from graphrt.codegen.lowered import LoweredStep
 from graphrt.codegen.target import target
 from graphrt.errors import CompileError
 from graphrt.runtime import program
@@ -10,22 +13,47 @@ from graphrt.runtime import program
 from . import handwritten
 
 
-def test_steps_with_equal_function_names_share_a_module():
+def test_equal_functions_are_shared_and_others_renamed():
+    """The update does not depend on the batch size; the mean, the loss and the step do."""
     full, ragged = handwritten.step(13, 4), handwritten.step(13, 1)
     text = program.sink_text([full, ragged], target("host"))
-    for name in ("mean", "loss", "update", "step"):
-        assert text.count(f"@{name}(") == text.count(f"@{name}.1(") >= 1
-    assert "@graphrt_barrier.1" not in text
+    for name in ("mean", "loss", "step"):
+        assert text.count(f"@{name}(") == text.count(f"@{name}.1(") == 2
+    assert text.count("void @update(") == 3 and "@update.1" not in text and "@graphrt_barrier.1" not in text
     jit.compile_text(text, target("host"))
+
+
+def test_equal_functions_under_other_names_are_shared():
+    full, ragged = handwritten.step(13, 4, name="full"), handwritten.step(13, 1, name="ragged")
+    moved = replace(ragged, text=ragged.text.replace("@update(", "@apply("))
+    text = program.sink_text([full, moved], target("host"))
+    assert "@apply" not in text and text.count("void @update(") == 3
+    assert "@full(" in text and "@ragged(" in text
+    jit.compile_text(text, target("host"))
+
+
+def test_functions_that_call_different_things_are_not_shared():
+    """Equal text is not an equal function if what it calls differs."""
+
+    def step(number):
+        text = (
+            f"@c = internal constant i64 {number}\n"
+            f"define internal i64 @inner() {{\n  %r = add i64 {number}, 1\n  ret i64 %r\n}}\n"
+            "define internal i64 @outer() {\n  %r = call i64 @inner()\n  ret i64 %r\n}\n"
+            "define internal i64 @read() {\n  %r = load i64, ptr @c\n  ret i64 %r\n}\n"
+        )
+        return replace(handwritten.step(13, 4), name="outer", text=text)
+
+    first, second = program._with_distinct_names([step(1), step(2)])
+    assert first.text == step(1).text and second.name == "outer.1"
+    assert "call i64 @inner.1()" in second.text and "ptr @c.1" in second.text and "@read.1()" in second.text
 
 
 def test_quoted_names_and_constants_are_renamed_too():
     text = '@"a table" = internal constant i64 7\n@plain = internal constant i64 8\n'
     user = 'define internal void @s() {\n  %x = load i64, ptr @"a table"\n  %y = load i64, ptr @plain\n  ret void\n}\n'
     base = handwritten.step(13, 4)
-    steps = [
-        program.LoweredStep("s", text + user, frozenset(), base.bindings, 0, False, ()) for _ in range(3)
-    ]
+    steps = [LoweredStep("s", text + user, frozenset(), base.bindings, 0, False, ()) for _ in range(3)]
     renamed = program._with_distinct_names(steps)
     assert renamed[0].text == text + user
     assert renamed[1].text == (text + user).replace("a table", "a table.1").replace(
@@ -44,7 +72,7 @@ def test_declarations_appear_once_and_never_beside_their_definition():
         }
     )
     base = handwritten.step(13, 4)
-    step = program.LoweredStep("step", base.text, declarations, base.bindings, 64, False, ("w",))
+    step = LoweredStep("step", base.text, declarations, base.bindings, 64, False, ("w",))
     text = program.sink_text([step, step], target("host"))
     assert text.count("llvm.fabs.f32") == 1 and "declare void @graphrt_barrier" not in text
     assert text.count("declare i32 @sched_yield()") == 1
@@ -58,6 +86,6 @@ def test_declarations_appear_once_and_never_beside_their_definition():
 def test_a_step_that_is_not_one_of_a_sink(label, message):
     base = handwritten.step(13, 4)
     bindings = tuple(binding for binding in base.bindings if binding.label != label)
-    step = program.LoweredStep("step", base.text, frozenset(), bindings, 64, False, ("w",))
+    step = LoweredStep("step", base.text, frozenset(), bindings, 64, False, ("w",))
     with pytest.raises(CompileError, match=message):
         program.sink_text([step], target("host"))

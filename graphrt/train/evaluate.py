@@ -1,0 +1,120 @@
+"""Evaluation and prediction: compiled forward passes over batches.
+
+In: network, dataset, metrics. Out: metric results. Resident data is passed raw, its transforms run natively; other data
+arrives transformed from Python. Every batch shape (the ragged last one too) has its own executable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from ..dataset.pipeline import Dataset
+from ..dataset.plan import resident_plan
+from ..dtypes import as_dtype
+from ..errors import DataError
+from ..frontend.location import user_source
+from ..frontend.trace import Traced
+from ..ir import TensorType
+from ..nn.metrics import Metric
+from .feed import empty_dataset
+from .step import Transforms
+
+Batch = dict[str, np.ndarray]
+TraceBatch = Callable[[dict[str, TensorType], Transforms], Traced]
+
+
+@contextmanager
+def inference(*parts: Any) -> Iterator[None]:
+    """All Cells of `parts` are in inference mode inside, and as they were afterwards."""
+    cells = [cell for part in parts if hasattr(part, "cells_and_names") for _, cell in part.cells_and_names()]
+    before = [cell.training for cell in cells]
+    try:
+        for cell in cells:
+            if cell.training:
+                cell.training = False
+        yield
+    finally:
+        for cell, training in zip(cells, before):
+            if cell.training != training:
+                cell.training = training
+
+
+def batch_types(batch: Mapping[str, np.ndarray]) -> dict[str, TensorType]:
+    """Column -> type of a batch."""
+    return {name: TensorType(tuple(array.shape), as_dtype(array.dtype)) for name, array in batch.items()}
+
+
+class Forward:
+    """A compiled function of a batch; `run` returns its outputs as the function nests them, as arrays."""
+
+    def __init__(self, traced: Traced):
+        from ..compiler import compile_graph
+
+        self._traced, self._executable = traced, compile_graph(traced.graph)
+
+    def run(self, *arrays: np.ndarray) -> Any:
+        return self._traced.restore(self._executable(*arrays, state=self._traced.state))
+
+
+def evaluation_batches(dataset: Dataset) -> tuple[Iterator[Batch], Transforms]:
+    """The batches of one pass in order, and the transforms still to be applied to them."""
+    plan = resident_plan(dataset)
+    if plan is None:
+        names = dataset.get_col_names()
+        rows = dataset._rows(dataset._next_epoch())
+        return (_checked(dict(zip(names, row))) for row in rows), {}
+
+    def batches() -> Iterator[Batch]:
+        assert plan is not None
+        for _ in range(plan.repeat):
+            for step in range(plan.steps_per_pass):
+                start = step * plan.batch_size
+                stop = min(start + plan.batch_size, plan.size)
+                yield {name: array[start:stop] for name, array in plan.columns.items()}
+
+    return batches(), plan.transforms
+
+
+def _checked(batch: Batch) -> Batch:
+    for name, array in batch.items():
+        if array.ndim == 0:
+            raise DataError(
+                "the dataset gives single samples, not batches", at=user_source(),
+                expected="batches along the first axis", given=f"a scalar in column {name!r}",
+                fix="call .batch(batch_size) on the dataset",
+            )  # fmt: skip
+    return {name: np.ascontiguousarray(array) for name, array in batch.items()}
+
+
+def run_metrics(
+    batches: Iterator[Batch],
+    forward: Callable[[Batch], tuple[Any, ...]],
+    metrics: Mapping[str, Metric],
+    *,
+    all_outputs: bool,
+    after_batch: Callable[[int, tuple[Any, ...]], None],
+) -> dict[str, Any]:
+    """Update every metric with every batch; their results by name.
+
+    `forward` gives (loss, output, label); a metric takes those its `indexes` name, or all of them with `all_outputs`.
+    """
+    for metric in metrics.values():
+        metric.clear()
+    count = 0
+    for batch in batches:
+        outputs = forward(batch)
+        count += 1
+        for metric in metrics.values():
+            chosen = getattr(metric, "indexes", None)
+            if all_outputs and "indexes" not in vars(metric):
+                metric.update(*outputs)
+            else:
+                metric.update(*(outputs[k] for k in (chosen or (1, 2))))
+        after_batch(count, outputs)
+    if count == 0:
+        raise empty_dataset()
+    return {name: metric.eval() for name, metric in metrics.items()}

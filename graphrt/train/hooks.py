@@ -1,0 +1,173 @@
+"""Callbacks: code of the user (and of graphrt) that runs between sinks, steps and epochs.
+
+In: a `RunContext`, whose `original_args()` says where training is. Out: whatever the callback does; `request_stop()`
+ends training. The ready-made ones are in monitors.py and progress.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError
+from ..frontend.location import user_source
+
+
+class CallbackParameters(dict):
+    """Where training is; entries are attributes too (`parameters.cur_epoch_num` or `parameters["cur_epoch_num"]`).
+
+    train_network, network, loss_fn, optimizer, metrics, train_dataset, valid_dataset, list_callback;
+    mode ("train" or "eval"), dataset_sink_mode, epoch_num (epochs asked for), batch_num (steps per epoch, -1 while
+    unknown), cur_epoch_num (from 1), cur_step_num (steps done by this call of train), cur_step_in_epoch,
+    net_outputs (loss of the last step, a Tensor), losses (float32 array: every step since the last step_end),
+    sink_losses (every step of this epoch so far, while a sink runs), eval_results (of the last evaluation, a dict).
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(
+                f"callback parameters have no {name!r}; there are {', '.join(self)}"
+            ) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+
+class RunContext:
+    """Handed to every callback."""
+
+    def __init__(self, original_args: CallbackParameters):
+        self._parameters = original_args
+        self._stop_requested = False
+
+    def original_args(self) -> CallbackParameters:
+        """Where training is."""
+        return self._parameters
+
+    def request_stop(self) -> None:
+        """End training after the present step (in sink mode: after the present sink)."""
+        self._stop_requested = True
+
+    def get_stop_requested(self) -> bool:
+        """Whether some callback asked to stop."""
+        return self._stop_requested
+
+
+class Callback:
+    """Base class. Override any of the methods, under their short or their `on_train_...` names.
+
+    In sink mode step_begin and step_end run once per sink, with the last step's loss in `net_outputs` and all losses
+    in `losses`. With `per_step = True` step_end runs for every step of the sink after it has returned (parameters are
+    then those after the whole sink).
+    """
+
+    per_step = False
+
+    def begin(self, run_context: RunContext) -> None:
+        """Before training."""
+
+    def epoch_begin(self, run_context: RunContext) -> None:
+        """Before each epoch."""
+
+    def step_begin(self, run_context: RunContext) -> None:
+        """Before each step (each sink)."""
+
+    def step_end(self, run_context: RunContext) -> None:
+        """After each step (each sink)."""
+
+    def epoch_end(self, run_context: RunContext) -> None:
+        """After each epoch."""
+
+    def end(self, run_context: RunContext) -> None:
+        """After training, also when it was interrupted or failed."""
+
+    def sink_progress(self, run_context: RunContext) -> None:
+        """A few times a second while a sink runs."""
+
+    def on_train_begin(self, run_context: RunContext) -> None:
+        self.begin(run_context)
+
+    def on_train_epoch_begin(self, run_context: RunContext) -> None:
+        self.epoch_begin(run_context)
+
+    def on_train_step_begin(self, run_context: RunContext) -> None:
+        self.step_begin(run_context)
+
+    def on_train_step_end(self, run_context: RunContext) -> None:
+        self.step_end(run_context)
+
+    def on_train_epoch_end(self, run_context: RunContext) -> None:
+        self.epoch_end(run_context)
+
+    def on_train_end(self, run_context: RunContext) -> None:
+        self.end(run_context)
+
+    def on_eval_begin(self, run_context: RunContext) -> None:
+        """Before evaluation."""
+
+    def on_eval_epoch_begin(self, run_context: RunContext) -> None:
+        """Before the pass over the evaluation data."""
+
+    def on_eval_step_begin(self, run_context: RunContext) -> None:
+        """Before each batch of the evaluation."""
+
+    def on_eval_step_end(self, run_context: RunContext) -> None:
+        """After each batch of the evaluation."""
+
+    def on_eval_epoch_end(self, run_context: RunContext) -> None:
+        """After the pass over the evaluation data."""
+
+    def on_eval_end(self, run_context: RunContext) -> None:
+        """After evaluation; `eval_results` holds the metrics."""
+
+
+class CallbackList:
+    """Calls the same method of several callbacks in order."""
+
+    def __init__(self, callbacks: Iterable[Callback]):
+        self.callbacks = tuple(callbacks)
+
+    def call(self, method: str, run_context: RunContext) -> None:
+        """`method` of every callback."""
+        for callback in self.callbacks:
+            getattr(callback, method)(run_context)
+
+    def step_end(self, run_context: RunContext, losses: np.ndarray) -> None:
+        """The end of a sink of `len(losses)` steps that the parameters already describe as done."""
+        from ..frontend.tensor import Tensor
+
+        parameters = run_context.original_args()
+        for callback in self.callbacks:
+            if not callback.per_step or len(losses) <= 1:
+                callback.on_train_step_end(run_context)
+                continue
+            after = dict(parameters)
+            for k in range(len(losses)):
+                back = len(losses) - 1 - k
+                parameters.cur_step_num = after["cur_step_num"] - back
+                parameters.cur_step_in_epoch = after["cur_step_in_epoch"] - back
+                parameters.losses = losses[k : k + 1]
+                parameters.net_outputs = Tensor(losses[k])
+                callback.on_train_step_end(run_context)
+            parameters.update(after)
+
+    @property
+    def watches_progress(self) -> bool:
+        """Whether some callback wants `sink_progress`."""
+        return any(type(callback).sink_progress is not Callback.sink_progress for callback in self.callbacks)
+
+
+def as_callbacks(value: Any) -> list[Callback]:
+    """The user's `callbacks` argument: None, a Callback, or a list of them; else ArgumentError."""
+    items = [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
+    for item in items:
+        if not isinstance(item, Callback):
+            fix = f"make an object of it: {item.__name__}()" if isinstance(item, type) else None
+            raise ArgumentError(
+                "callbacks: every element must be a Callback", at=user_source(), given=repr(item), fix=fix
+            )
+    return items
