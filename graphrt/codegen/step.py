@@ -18,6 +18,7 @@ from ..ops.views import Constant
 from .lowered import Binding, LoweredStep
 from ..schedule.memory import MemoryPlan
 from ..schedule.plan import Schedule, Slot
+from .barriers import Region, barriers
 from .emit import emit
 
 
@@ -27,6 +28,14 @@ class PlacedKernel:
 
     kernel: ir.Kernel
     slots: Sequence[Slot]
+
+
+def _region(slot: Slot, plan: MemoryPlan, positions: dict[Slot, int]) -> Region:
+    """The memory behind a slot."""
+    if slot.kind == "arena":
+        offset = plan.offset(slot.node)
+        return Region("arena", offset, offset + slot.bytes)
+    return Region(f"binding{positions[slot]}", 0, max(1, slot.bytes))
 
 
 class _Profile:
@@ -112,7 +121,7 @@ def lower_step(
         needed.setdefault(position, f"%p{position}")
         return needed[position]
 
-    previous_serial = True
+    waits = barriers([p.kernel for p in kernels], [[_region(s, plan, positions) for s in p.slots] for p in kernels])
     for number, placed in enumerate(kernels):
         kernel = placed.kernel
         text, wants = emit(kernel)
@@ -123,7 +132,7 @@ def lower_step(
             texts.append(text)
         arguments = ", ".join(f"ptr {pointer(slot)}" for slot in placed.slots)
         separator = ", " if arguments else ""
-        if number and not (previous_serial and kernel.serial):
+        if waits[number]:
             body.append("  call void @graphrt_barrier(ptr %barrier, i64 %nth)")
         if profile is not None:
             body += profile.waited(number - 1)
@@ -133,7 +142,6 @@ def lower_step(
             body += [f"  br label %next{number}", f"next{number}:"]
         else:
             body.append(f"  call void @{functions[key]}({arguments}{separator}i64 %tid, i64 %nth)")
-        previous_serial = kernel.serial
         if profile is not None:
             body += profile.worked(number)
     if profile is not None:

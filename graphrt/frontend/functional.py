@@ -403,6 +403,11 @@ def assign_sub(variable: Parameter, value: Any) -> Tensor:
     return assign(variable, variable - value)
 
 
+def value_of(x: Tensor) -> Tensor:
+    """The Tensor itself, or a Parameter's value at this point."""
+    return x.value() if isinstance(x, Parameter) else x
+
+
 def depend(value: Any, expr: Any) -> Any:
     """`value`: effects of `expr` are part of the graph without further ado; present for compatibility."""
     return value

@@ -182,6 +182,11 @@ def _as_parameters(weights: Any) -> list[Parameter]:
                 "weights: every element must be a Parameter", at=user_source(), given=type(weight).__name__,
                 fix="pass net.trainable_params()",
             )  # fmt: skip
+        if not weight.dtype.is_float:
+            raise DTypeError(
+                f"weights: {weight.name} cannot have a gradient", at=user_source(), expected="a floating-point Parameter",
+                given=weight.type.describe(), fix="give it requires_grad=False and pass net.trainable_params()",
+            )  # fmt: skip
     return found
 
 

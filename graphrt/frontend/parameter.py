@@ -53,9 +53,6 @@ class Parameter(Tensor):
         self.layerwise_parallel = layerwise_parallel
         self.parallel_optimizer = parallel_optimizer
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)
-
     @property
     def name(self) -> str:
         """Its path in the network, "conv1.weight"; "Parameter" while it has none."""

@@ -79,8 +79,8 @@ class Tensor:
             from ..common.initializer import initializer
 
             self._array = initializer(init, shape, dtype if dtype is not None else "float32")._value()
-        elif isinstance(input_data, Tensor) and input_data._node is not None:
-            source = input_data if dtype is None else input_data.astype(dtype)
+        elif isinstance(input_data, Tensor) and input_data._symbolic():
+            source = _functional().value_of(input_data) if dtype is None else input_data.astype(dtype)
             self._array, self._node, self._trace = source._array, source._node, source._trace
         else:
             self._array = to_array(input_data, dtype)

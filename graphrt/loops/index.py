@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 _serial = itertools.count()
@@ -79,6 +79,7 @@ class Computed:
 
     scalar: Any
     extent: int
+    order: int = field(init=False, repr=False, default_factory=lambda: next(_serial))
 
     @property
     def low(self) -> int:
@@ -96,13 +97,13 @@ Atom = Var | Quotient | Remainder | Computed
 
 
 def _key(atom: Atom) -> tuple:
+    """Sorts atoms: total (names may repeat, orders do not) and the same in every run (no memory addresses)."""
     if isinstance(atom, Var):
         return (0, atom.order)
-    if isinstance(atom, Quotient):
-        return (1, str(atom))
-    if isinstance(atom, Remainder):
-        return (2, str(atom))
-    return (3, id(atom))
+    if isinstance(atom, Computed):
+        return (3, atom.order)
+    inner = tuple((_key(part), factor) for part, factor in atom.index.terms)
+    return (1 if isinstance(atom, Quotient) else 2, atom.divisor, atom.index.constant, inner)
 
 
 class Index:
@@ -192,7 +193,9 @@ class Index:
         if rest.high // divisor == shift:
             return whole + shift
         inner = next((a for a, c in rest.terms if c == 1 and isinstance(a, Quotient)), None)
-        if inner is not None:  # (x + y // a) // d = (a * x + y) // (a * d), one canonical form for nested divisions
+        if (
+            inner is not None
+        ):  # (x + y // a) // d = (a * x + y) // (a * d), one canonical form for nested divisions
             others = Index(tuple((a, c) for a, c in rest.terms if a is not inner), rest.constant)
             return whole + (others * inner.divisor + inner.index) // (inner.divisor * divisor)
         if all(c % _gcd(rest, divisor) == 0 for _, c in rest.terms) and _gcd(rest, divisor) > 1:

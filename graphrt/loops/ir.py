@@ -234,6 +234,27 @@ class LaneReduce(Scalar):
         return self.x.dtype
 
 
+def children(node: Scalar) -> list[Scalar]:
+    """The scalars a scalar is computed from, in evaluation order; integers computed for addresses included."""
+    if isinstance(node, Load):
+        parts = [node.predicate] if node.predicate is not None else []
+        return parts + [scalar for scalar in _computed(node.address)]
+    if isinstance(node, IndexValue | InRange):
+        return _computed(node.index)
+    return [part for name in ("condition", "x", "y", "z") if isinstance(part := getattr(node, name, None), Scalar)]
+
+
+def _computed(index: Index) -> list[Scalar]:
+    found: list[Scalar] = []
+    for atom, _ in index.terms:
+        inner = getattr(atom, "index", None)
+        if inner is not None:
+            found += _computed(inner)
+        elif hasattr(atom, "scalar"):
+            found.append(atom.scalar)
+    return found
+
+
 # ---------------------------------------------------------------------- statements
 
 

@@ -45,7 +45,7 @@ def power(form: Format, x: Scalar, y: Scalar) -> Scalar:
     size = absolute(x)
     if form is F32:
         logarithm = functions.log(F64, Cast(size, float64))
-        result = Cast(functions.exp(F64, mul(Cast(y, float64), logarithm)), form.dtype)
+        result: Scalar = Cast(functions.exp(F64, mul(Cast(y, float64), logarithm)), form.dtype)
     else:
         result = _power_of_positive(size, y)
     is_integer = equal(Unary("floor", y), y)

@@ -9,7 +9,7 @@ In: a Kernel. Out: one line per statement, loops as indented blocks:
           t5[16*i0 + i1] = (%1 * %1)
 
 Values used more than once in a statement are named `%n` on lines of their own, so that shared expressions stay as
-short as they are in memory.
+short as they are in memory. So are the longest parts of an expression that would not fit a line.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ from .ir import (
     Statement,
     Unary,
 )  # fmt: skip
+
+WIDTH = 80  # of an expression, in characters
+SHORT = 24  # parts up to here are not worth a name
 
 _INFIX = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "and": "&", "or": "|", "xor": "^", "shl": "<<", "shr": ">>",
@@ -93,10 +96,17 @@ class _Printer:
         order, uses = _postorder(roots)
         for scalar in order:
             text = self._expression(scalar)
-            if uses[id(scalar)] > 1 and not isinstance(scalar, (Constant, Read)):
-                self.lines.append(f"%{len(self.lines) + 1} = {text}")
-                text = f"%{len(self.lines)}"
+            for part in sorted(_parts(scalar), key=lambda part: -len(self.text(part))):
+                if len(text) > WIDTH and len(self.text(part)) > SHORT:
+                    self._name(part)
+                    text = self._expression(scalar)
             self._texts[id(scalar)] = text
+            if uses[id(scalar)] > 1 and not isinstance(scalar, (Constant, Read)):
+                self._name(scalar)
+
+    def _name(self, scalar: Scalar) -> None:
+        self.lines.append(f"%{len(self.lines) + 1} = {self.text(scalar)}")
+        self._texts[id(scalar)] = f"%{len(self.lines)}"
 
     def text(self, scalar: Scalar) -> str:
         return self._texts[id(scalar)]

@@ -109,8 +109,8 @@ class Optimizer(Cell):
             return rate(self.global_step)
         if rate.ndim == 0:
             return rate
-        step = ops.minimum(self.global_step, rate.shape[0] - 1)
-        return ops.reshape(ops.gather(rate, ops.reshape(step, (1,)), 0), ())
+        # gather clamps positions, so steps after the last value of the table keep using that value
+        return ops.reshape(ops.gather(rate, ops.reshape(self.global_step, (1,)), 0), ())
 
     def decayed(self, grads: Sequence[Tensor]) -> list[Tensor]:
         """The gradients divided by the loss scale, with weight decay added."""

@@ -97,7 +97,9 @@ def _convolution(writer: Writer, node: SymbolicNode, bias: SymbolicNode | None) 
     return writer.emit("Conv", *inputs, **_convolution_attributes(node, weight.extents(2)))
 
 
-def _convolution_attributes(node: SymbolicNode, kernel: Sequence[Any]) -> dict[str, Any]:
+def _convolution_attributes(node: SymbolicNode, kernel: Sequence[int]) -> dict[str, Any]:
+    if not node.dtype.is_float:
+        raise node.error("export: ONNX convolves floats only", given=node.dtype, fix="cast to float32 first")
     return {
         "kernel_shape": list(kernel),
         "strides": list(node.static("stride")),

@@ -24,7 +24,15 @@ def _reshape(writer: Writer, node: SymbolicNode) -> str:
 
 @emitter("transpose")
 def _transpose(writer: Writer, node: SymbolicNode) -> str:
-    return writer.emit("Transpose", writer.value(node.inputs[0]), perm=list(node.static("permutation")))
+    value, permutation = writer.value(node.inputs[0]), node.static("permutation")
+    if node.rank < 2:  # onnx cannot tell the type of an empty list of axes
+        return writer.emit("Identity", value)
+    return writer.emit("Transpose", value, perm=list(permutation))
+
+
+@emitter("copy")
+def _copy(writer: Writer, node: SymbolicNode) -> str:
+    return writer.emit("Identity", writer.value(node.inputs[0]))
 
 
 @emitter("slice")

@@ -29,11 +29,11 @@ def __getattr__(name: str) -> Any:
     if importlib.util.find_spec(f"{__name__}.{name}") is not None:  # op modules are imported the ordinary way
         raise AttributeError(f"module {__name__!r} has not imported its submodule {name!r}")
     functional = importlib.import_module("..frontend.functional", __name__)
-    if name in functional.__all__:
-        return getattr(functional, name)
     operations = importlib.import_module(f"{__name__}.{_CLASSES}")
-    if name in operations.__all__:
-        return getattr(operations, name)
+    for module in (functional, operations):
+        if name in module.__all__:
+            value = globals()[name] = getattr(module, name)  # found without this function next time
+            return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

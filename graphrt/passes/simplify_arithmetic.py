@@ -108,7 +108,7 @@ def _is_normal(number: float, like: Node) -> bool:
     import ml_dtypes
 
     info = ml_dtypes.finfo(like.dtype.numpy)
-    return bool(info.smallest_normal <= abs(number) <= info.max)
+    return float(info.smallest_normal) <= abs(number) <= float(info.max)
 
 
 def _floor_div(node: Node, make: Make) -> Node | None:

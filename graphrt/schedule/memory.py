@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..ir import Node
 from .plan import Schedule
@@ -35,7 +36,7 @@ class MemoryPlan:
     def offset(self, node: Node) -> int:
         return self._offsets[node]
 
-    @property
+    @cached_property
     def _offsets(self) -> Mapping[Node, int]:
         return {p.node: p.offset for p in self.placements}
 

@@ -56,6 +56,18 @@ def test_shared_cells_keep_their_first_name():
     assert names(Tied()) == ["encoder.fc.weight", "encoder.scale", "encoder.fc.bias"]
 
 
+def test_tied_parameters_keep_their_first_name():
+    class Tied(nn.Cell):
+        def __init__(self):
+            super().__init__()
+            self.embed = nn.Dense(3, 3)
+            head = nn.Dense(3, 3)
+            head.weight = self.embed.weight
+            self.head = head
+
+    assert names(Tied()) == ["embed.weight", "embed.bias", "head.bias"]
+
+
 def test_wrapping_a_network_keeps_names_without_auto_prefix():
     net = Net()
     before = names(net)

@@ -112,6 +112,21 @@ def test_changed_list_attribute_and_replaced_child_are_seen():
     assert len(net.specialisations) == 3
 
 
+def test_attribute_of_a_child_that_is_not_called_is_seen():
+    class Reader(nn.Cell):
+        def __init__(self):
+            super().__init__()
+            self.child = nn.Dropout(p=0.25)
+
+        def construct(self, x):
+            return x * self.child.p
+
+    net = graphrt.compile(Reader())
+    assert net(X).tolist() == (X * 0.25).tolist()
+    net.child.p = 0.5
+    assert net(X).tolist() == (X * 0.5).tolist()
+
+
 def test_parameter_values_need_no_new_version():
     net = Affine()
     before = net(X).asnumpy()

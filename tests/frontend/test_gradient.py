@@ -164,6 +164,8 @@ def test_messages():
         graphrt.grad(product, 2)(X, Y)
     with pytest.raises(ArgumentError, match="every element must be a Parameter"):
         graphrt.grad(product, None, [X])
+    with pytest.raises(DTypeError, match="weights: steps cannot have a gradient"):
+        graphrt.grad(product, None, Parameter(1, name="steps"))
     with pytest.raises(DTypeError, match="argument 0 cannot have a gradient"):
         graphrt.grad(lambda x: x.sum())(Tensor([1, 2]))
     with pytest.raises(DTypeError, match="only floating-point results"):

@@ -115,6 +115,16 @@ def test_parameters_swapped_in_one_step():
     assert (a.item(), b.item(), first.item(), second.item()) == (2.0, 1.0, 2.0, 1.0)
 
 
+def test_tensor_of_a_parameter_inside_a_trace():
+    weight = Parameter(np.ones(3, np.float32), name="w")
+
+    def function(x):
+        weight.set_data(weight + 1)
+        return Tensor(weight) + Tensor(x, "float64")
+
+    assert graphrt.compile(function)(X).tolist() == (X + 2).tolist()
+
+
 def test_returned_parameter_is_a_snapshot():
     counter = Parameter(np.zeros((), np.float32), name="counter")
 

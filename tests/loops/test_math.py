@@ -30,7 +30,23 @@ FUNCTIONS = {
     "cos": (np.cos, 1.5, 1.6),
 }
 WIDE = {np.float32: np.float64, np.float64: np.longdouble}
-SPECIAL = [0.0, -0.0, math.inf, -math.inf, math.nan, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0, 1e-30, -1e-30]
+SPECIAL = [
+    0.0,
+    -0.0,
+    math.inf,
+    -math.inf,
+    math.nan,
+    1.0,
+    -1.0,
+    0.5,
+    -0.5,
+    2.0,
+    -2.0,
+    3.0,
+    -3.0,
+    1e-30,
+    -1e-30,
+]
 
 needs_longdouble = pytest.mark.skipif(
     np.finfo(np.longdouble).nmant < 63, reason="no type wider than float64 to compare with"
@@ -60,7 +76,9 @@ def units_off(result: np.ndarray, exact: np.ndarray) -> np.ndarray:
         clipped = [np.clip(v.astype(wide), -limit, limit) for v in (result, exact)]
         off = np.abs(clipped[0] - clipped[1]) / unit
     off = np.where(clipped[0] == clipped[1], 0, off)
-    return np.where(np.isnan(exact) | np.isnan(result), np.where(np.isnan(exact) & np.isnan(result), 0, np.inf), off)
+    return np.where(
+        np.isnan(exact) | np.isnan(result), np.where(np.isnan(exact) & np.isnan(result), 0, np.inf), off
+    )
 
 
 def bit_patterns(dtype: type, count: int, seed: int) -> np.ndarray:
@@ -78,8 +96,38 @@ def sample(name: str, dtype: type, count: int) -> np.ndarray:
         rng.uniform(-span, span, count),
         np.exp(rng.uniform(-1, 1, count)),
     ]
-    edges = [0.59375, 0.875, 1.0, 3.9375, 6.0, 10.0, 18.0, 20.0, 38.0, 87.3365, 88.0, 88.3763, 88.7228, 103.28, 103.97]
-    edges += [126.0, 127.0, 128.0, 149.0, 150.0, 708.39, 709.78, 745.13, 1022.0, 1024.0, 1074.0, math.sqrt(2), math.sqrt(0.5)]
+    edges = [
+        0.59375,
+        0.875,
+        1.0,
+        3.9375,
+        6.0,
+        10.0,
+        18.0,
+        20.0,
+        38.0,
+        87.3365,
+        88.0,
+        88.3763,
+        88.7228,
+        103.28,
+        103.97,
+    ]
+    edges += [
+        126.0,
+        127.0,
+        128.0,
+        149.0,
+        150.0,
+        708.39,
+        709.78,
+        745.13,
+        1022.0,
+        1024.0,
+        1074.0,
+        math.sqrt(2),
+        math.sqrt(0.5),
+    ]
     centers = np.array([s * e for e in edges for s in (1, -1)], dtype)
     near = [centers]
     for direction in (np.inf, -np.inf):
@@ -87,7 +135,12 @@ def sample(name: str, dtype: type, count: int) -> np.ndarray:
         for _ in range(20):
             step = np.nextafter(step, dtype(direction))
             near.append(step)
-    parts = [bit_patterns(dtype, count, 3), *(p.astype(dtype) for p in interesting), *near, np.array(SPECIAL, dtype)]
+    parts = [
+        bit_patterns(dtype, count, 3),
+        *(p.astype(dtype) for p in interesting),
+        *near,
+        np.array(SPECIAL, dtype),
+    ]
     x = np.concatenate(parts)
     if name in ("sin", "cos"):
         limit = 2.0**50 if dtype is np.float32 else 2.0**30
@@ -140,7 +193,9 @@ def test_nan_payloads_stay_nan(dtype):
     mantissa = np.finfo(dtype).nmant
     payloads = np.random.default_rng(1).integers(1, 2**mantissa, 1000, dtype=integers)
     exponent = integers(np.array(np.inf, dtype).view(integers))
-    x = np.concatenate([(payloads | exponent), (payloads | exponent | integers(1 << (width - 1)))]).view(dtype)
+    x = np.concatenate([(payloads | exponent), (payloads | exponent | integers(1 << (width - 1)))]).view(
+        dtype
+    )
     assert np.isnan(x).all()
     for name in FUNCTIONS:
         assert np.isnan(run(name, x)).all(), name
@@ -291,7 +346,9 @@ def test_hot_functions_stay_short(name, divisions, operations):
     tree = loop_math.expand(name, ir.Read(ir.Register("x", dtypes.float32, True)))
     assert numpy_scalars.count(tree) <= operations
     assert sum(isinstance(n, ir.Binary) and n.op == "div" for n in nodes(tree)) == divisions
-    assert all(n.dtype in (dtypes.float32, dtypes.int32, dtypes.bool_) for n in nodes(tree))  # full lanes throughout
+    assert all(
+        n.dtype in (dtypes.float32, dtypes.int32, dtypes.bool_) for n in nodes(tree)
+    )  # full lanes throughout
 
 
 def test_unknown_names_and_types():

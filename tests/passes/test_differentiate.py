@@ -129,11 +129,8 @@ def composite() -> Iterator[type[Op]]:
 
 def test_composites_without_a_rule_use_their_expansion(composite: type[Op]) -> None:
     x = vector()
-    shifted = build.add(x, 1.0)  # one operand is computed from the other
-    for operands, expected in (
-        ((x, shifted), [2 * 1 * 4 + 2 * 1 * 2, 2 * 2 * 9 + 2 * 4 * 3]),
-        ((x, x), [4 * 1, 4 * 8]),
-    ):
+    other = build.add(build.mul(x, 3.0), 1.0)  # one operand is computed from the other
+    for operands, expected in (((x, other), [2 * 4 * 7, 2 * 14 * 13]), ((x, x), [4 * 1, 4 * 8])):
         y = apply(composite(), *operands)
         whole = gradients([build.reduce_sum(y)], [x])
         apart = gradients([build.reduce_sum(y.op.expand(*operands))], [x])

@@ -38,7 +38,7 @@ def test_ratios_are_taken_within_rounds(bench):
     peer = contestant(
         bench, "peer", line("peer", 3.0, 0.5), line("peer", 30.0, 0.5), line("peer", 8.0, 0.5004)
     )
-    rows = bench.Measured("tiny", 2, [own, peer], [1e11, 2e11, 1e11]).rows()
+    rows = bench.Measured("tiny", 2, [own, peer], [1e11, 2e11, 1e11], 3).rows()
     assert [row["ratio"] for row in rows] == [1.0, 3.0]
     assert rows[1]["step_ms"] == 3.0
     assert rows[1]["rounds_ms"] == [3.0, 30.0, 8.0]
@@ -49,7 +49,7 @@ def test_ratios_are_taken_within_rounds(bench):
 def test_other_losses_are_marked(bench):
     own = contestant(bench, "graphrt", line("graphrt", 1.0, 0.5))
     peer = contestant(bench, "peer", line("peer", 3.0, 0.502))
-    measured = bench.Measured("tiny", 2, [own, peer], [1e11])
+    measured = bench.Measured("tiny", 2, [own, peer], [1e11], 1)
     assert [row["losses_agree"] for row in measured.rows()] == [True, False]
     assert "DIFFERS" in measured.table()
 
@@ -66,7 +66,7 @@ def test_a_failing_process_is_reported_and_not_run_again(bench, tmp_path):
     options = bench.parse(["tiny", "--peers", str(_peers(tmp_path))])
     failing.run("tiny", options)
     assert failing.failure == "no such device"
-    assert "peer: no such device" in bench.Measured("tiny", 2, [failing], [1e11]).table()
+    assert "peer: no such device" in bench.Measured("tiny", 2, [failing], [1e11], 1).table()
 
 
 def test_a_process_gets_its_settings(bench, tmp_path):
@@ -109,5 +109,5 @@ def _peers(folder):
 
 def test_records_are_json(bench):
     own = contestant(bench, "graphrt", line("graphrt", 1.0, 0.5))
-    (row,) = bench.Measured("tiny", 2, [own], [1e11]).rows()
+    (row,) = bench.Measured("tiny", 2, [own], [1e11], 1).rows()
     assert json.loads(json.dumps(row)) == row
