@@ -6,9 +6,11 @@ Public names are loaded when first used, so that `import graphrt` stays fast.
 from __future__ import annotations
 
 import importlib
+import time
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+_imported_at = time.time_ns()  # before any other module of the package: see codegen/stored_step.py
 
 # public name -> (module, attribute); attribute None means the module itself
 _NAMES: dict[str, tuple[str, str | None]] = {

@@ -33,7 +33,7 @@ def compile_graph(graph: Graph, *, threads: int | None = None, record: Record | 
         return ReferenceExecutable(graph)
     from .runtime.executor import Executable
 
-    return Executable(lower(optimize(graph, record), threads=threads, record=record), threads=threads)
+    return Executable(lowered(graph, threads=threads, record=record), threads=threads)
 
 
 def compile_sink(
@@ -60,12 +60,43 @@ def compile_sink(
         return ReferenceSink(step, ragged, size=size, batch_size=batch_size, shuffle=shuffle, seed=seed)
     from .runtime.sink import Sink
 
-    programs = [lower(optimize(g, record), threads=threads, record=record) for g in (step, ragged) if g is not None]
-    return Sink(programs, size=size, batch_size=batch_size, shuffle=shuffle, seed=seed, threads=threads)
+    steps = [lowered(g, threads=threads, record=record) for g in (step, ragged) if g is not None]
+    return Sink(steps, size=size, batch_size=batch_size, shuffle=shuffle, seed=seed, threads=threads)
 
 
-def lower(graph: Graph, *, threads: int | None = None, record: Record | None = None, name: str = "step"):
-    """Optimized graph -> kernels -> loop IR -> LLVM IR text: a `LoweredStep` the runtime compiles and loads."""
+def lowered(graph: Graph, *, threads: int | None = None, record: Record | None = None):
+    """`lower(optimize(graph))`, taken from the compile cache where this compiler has seen the same graph before.
+
+    Whoever records the stages gets to see them: then nothing is taken from the cache.
+    """
+    from .codegen import cache, stored_step
+    from .codegen.target import target
+    from .runtime.workers import default_threads
+
+    name = None
+    if record is None and cache.directory() is not None:
+        name = stored_step.step_key(graph, target(), threads or default_threads())
+    found = cache.read(name) if name else None
+    step = stored_step.decode(found) if found else None
+    if step is None:
+        step = lower(optimize(graph, record), threads=threads, record=record)
+        if name:
+            cache.write(name, stored_step.encode(step))
+    return step
+
+
+def lower(
+    graph: Graph,
+    *,
+    threads: int | None = None,
+    record: Record | None = None,
+    name: str = "step",
+    profile: bool = False,
+):
+    """Optimized graph -> kernels -> loop IR -> LLVM IR text: a `LoweredStep` the runtime compiles and loads.
+
+    `profile`: with cycle counters around every kernel, see `lower_step`.
+    """
     from .codegen.step import PlacedKernel, lower_step
     from .codegen.target import target
     from .kernels.build import build_kernel
@@ -85,7 +116,7 @@ def lower(graph: Graph, *, threads: int | None = None, record: Record | None = N
     kernels = [PlacedKernel(*build_kernel(g, planned.slots, chosen.lanes, count)) for g in planned.groups]
     if record is not None:
         record("loops", [placed.kernel for placed in kernels])
-    step = lower_step(planned, kernels, memory, name)
+    step = lower_step(planned, kernels, memory, name, profile_threads=count if profile else 0)
     if record is not None:
         record("llvm", step)
     return step

@@ -1,4 +1,4 @@
-"""The session's settings: engine, threads, mode, compatibility version, and the global random seed.
+"""The session's settings: engine, threads, mode, compatibility version, cache, and the global random seed.
 
 In: `set_context(...)`, `set_seed(...)`. Out: `get_context(name)`, `get_seed()`, and for each consumer of randomness
 (initialisers, dropout layers) its own stream from `next_stream()`.
@@ -20,6 +20,7 @@ _DEFAULTS: dict[str, Any] = {
     "threads": None,
     "engine": "native",
     "compat": "2",
+    "cache": True,
 }
 _values: dict[str, Any] = dict(_DEFAULTS)
 
@@ -27,6 +28,7 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "mode": (GRAPH_MODE, PYNATIVE_MODE),
     "engine": ("native", "interpreter"),
     "compat": ("1.1", "2"),
+    "cache": (True, False),
 }
 
 
@@ -55,6 +57,7 @@ def set_context(**settings: Any) -> _Restore:
     - `threads`: number of threads of native code; None takes the CPUs this process may use.
     - `engine`: "native", or "interpreter" (op by op in NumPy: the reference, for debugging).
     - `compat`: "2" (default) or "1.1": the initialisers of that release.
+    - `cache`: True (default), or False: compile anew, neither reading nor writing the cache on disk.
 
     Raises ArgumentError for an unknown setting or value.
     """

@@ -1,8 +1,8 @@
-"""Shared test options and fixtures: golden files, refreshed with `pytest --update-golden`."""
+"""Shared test options and fixtures: a compile cache for the session; golden files, refreshed with `pytest --update-golden`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="write tests/golden/*.txt from what the code does"
     )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache_of_this_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests never take compiled code from an earlier run, nor leave any behind."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRAPHRT_CACHE_DIR", str(tmp_path_factory.mktemp("cache", numbered=True)))
+        yield
 
 
 @pytest.fixture

@@ -1,12 +1,14 @@
 """Fits the polynomial coefficients of graphrt/loops/math_tables.py.
 
-In: nothing. Out: on standard output one Python tuple per polynomial, coefficients from the lowest power up, each
-exactly representable in the format it is meant for, with the largest weighted error the polynomial has.
+In: nothing, or the names of some polynomials. Out: on standard output that module's text (of the named polynomials
+only): coefficients from the lowest power up, each exactly representable in the format it is meant for, with the
+largest weighted error the polynomial has.
 
-Method: weighted least squares towards the minimax error in decimal arithmetic (standard library alone), then the coefficients are rounded to the
-format one by one from the lowest power, refitting the remaining ones each time, so that rounding costs little.
+Method: weighted least squares towards the minimax error in decimal arithmetic (standard library alone), then the
+coefficients are rounded to the format one by one from the lowest power, refitting the remaining ones each time, so
+that rounding costs little.
 
-Run: python tools/fit_polynomials.py [name ...]
+Run: python tools/fit_polynomials.py > graphrt/loops/math_tables.py
 """
 
 from __future__ import annotations
@@ -278,13 +280,49 @@ def _tasks() -> list[Fit]:
     return tasks
 
 
+MEANINGS = {
+    "EXPM1": "the same with one more term, for the error relative to e^r - 1",
+    "EXP2": "2^r = 1 + r p(r), |r| <= 1/2",
+    "EXP": "e^r = 1 + r + r^2 p(r), |r| <= log(2)/2",
+    "SIN": "sin r = r + r^3 p(r^2), |r| <= pi/4",
+    "COS": "cos r = 1 - r^2/2 + r^4 p(r^2), |r| <= pi/4",
+    "TANH": "tanh x = x + x^3 p(x^2), |x| <= TANH_BOUND",
+    "ERFC_F32": "log2(erfc x) = p(x), 0.875 <= x <= 3.95",
+    "ERFC_F64": "log2(erfc x) = p(x - 3), 1 <= x <= 6",
+    "ERF": "erf x = x + x p(x^2), |x| <= ERF_BOUND",
+    "LOG_F32": "log(1 + f) = f + f^2 p(f), sqrt(1/2) <= 1 + f <= sqrt(2)",
+    "LOG_F64": "2 atanh s = 2 s + s^3 p(s^2), s = f / (2 + f)",
+    "LOG_SECOND": "2 atanh s = 2 s + 2/3 s^3 + s^5 p(s^2), for the double-double logarithm of pow",
+}
+HEADER = '''"""Coefficients and split constants of the functions in math.py. Written by tools/fit_polynomials.py; see there.
+
+Every tuple lists coefficients from the lowest power up, each exact in its format. "error" is the largest relative
+error the polynomial itself contributes to the function's value, rounding of the evaluation excluded.
+"""
+
+from __future__ import annotations
+
+# where tanh changes from the polynomial in x^2 to 1 - 2 / (1 + e^2x)
+TANH_BOUND = 0.59375
+# where erf changes from the polynomial in x^2 to 1 - erfc
+ERF_BOUND_F32 = 0.875
+ERF_BOUND_F64 = 1.0
+'''
+
+
 def main(names: Sequence[str]) -> None:
+    if not names:
+        print(HEADER)
     for task in _tasks():
         if names and task.name not in names:
             continue
         coefficients, error = fit(task)
-        print(f"# largest error 2^{math.log2(error):.1f}")
-        print(f"{task.name} = (" + ", ".join(repr(c) for c in coefficients) + ")", flush=True)
+        meaning = next(text for name, text in MEANINGS.items() if task.name.startswith(name))
+        print(f"# {meaning} (error 2^{math.log2(error):.1f})")
+        print(f"{task.name} = (")
+        for k in range(0, len(coefficients), 4):
+            print("    " + ", ".join(repr(c) for c in coefficients[k : k + 4]) + ",")
+        print(")  # fmt: skip", flush=True)
 
 
 if __name__ == "__main__":

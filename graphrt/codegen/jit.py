@@ -15,9 +15,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CompileError
+from . import cache
 
 if TYPE_CHECKING:
     from .target import Target
+
+_SPEED_LEVEL = 2
+# The loop IR is already vectorised and unrolled as measured best; LLVM's own passes would undo register tiles.
+_PIPELINE = dict.fromkeys(
+    ("loop_vectorization", "slp_vectorization", "loop_unrolling", "loop_interleaving"), False
+)
 
 _lock = threading.Lock()
 _initialised: set[str] = set()
@@ -54,12 +61,27 @@ class CompiledModule:
 
 
 def compile_text(text: str, target: Target) -> CompiledModule:
-    """Optimise a module given as LLVM IR text and generate its object code.
+    """Optimise a module given as LLVM IR text and generate its object code, or take that from the cache on disk.
 
     Raises CompileError with the offending line if the text does not parse or verify.
     """
-    machine = target.machine()
-    return CompiledModule(machine.emit_object(_optimised(text, target, machine)), target)
+    name = object_key(text, target)
+    object_code = cache.read(name)
+    if object_code is None:
+        machine = target.machine()
+        object_code = machine.emit_object(_optimised(text, target, machine))
+        cache.write(name, object_code)
+    return CompiledModule(object_code, target)
+
+
+def object_key(text: str, target: Target) -> str:
+    """The name in the cache of the object code of `text`: everything that code depends on."""
+    import llvmlite
+
+    llvm_version = ".".join(map(str, llvm().llvm_version_info))
+    versions = (llvmlite.__version__, llvm_version, cache.product_version())
+    processor = (target.triple, target.cpu, target.features)
+    return cache.key("object", text, *processor, *versions, repr((_SPEED_LEVEL, _PIPELINE)))
 
 
 def optimised_text(text: str, target: Target) -> str:
@@ -85,12 +107,9 @@ def _optimised(text: str, target: Target, machine: Any) -> Any:
         raise CompileError(
             "LLVM rejects the generated code", at=_offending_line(text, str(error)), given=str(error).strip()
         ) from None
-    options = binding.create_pipeline_tuning_options(2)
-    # The loop IR is already vectorised and unrolled as measured best; LLVM's own passes would undo register tiles.
-    options.loop_vectorization = False
-    options.slp_vectorization = False
-    options.loop_unrolling = False
-    options.loop_interleaving = False
+    options = binding.create_pipeline_tuning_options(_SPEED_LEVEL)
+    for option, value in _PIPELINE.items():
+        setattr(options, option, value)
     builder = binding.create_pass_builder(machine, options)
     passes = builder.getModulePassManager()
     passes.run(module, builder)

@@ -39,7 +39,10 @@ def _region(slot: Slot, plan: MemoryPlan, positions: dict[Slot, int]) -> Region:
 
 
 class _Profile:
-    """The cycle-counting instructions between kernels. Each counter has a cache line of its own."""
+    """The cycle-counting instructions between kernels. A kernel's counters have a cache line of their own.
+
+    Every interval between two readings of the counter is added somewhere, so nothing a thread does goes missing.
+    """
 
     def __init__(self, position: int, kernels: int):
         self._position, self._kernels, self._count = position, kernels, 0
@@ -52,6 +55,15 @@ class _Profile:
             f"  %profile.row = mul i64 %tid, {row}",
             "  %profile = getelementptr i64, ptr %profile.all, i64 %profile.row",
             "  %clock0 = call i64 @llvm.readcyclecounter()",
+            f"  %profile.left.at = getelementptr i64, ptr %profile, i64 {self._kernels * 8 + 2}",
+            "  %profile.left = load i64, ptr %profile.left.at, align 8",
+            "  %profile.first = icmp eq i64 %profile.left, 0",
+            "  %profile.away = sub i64 %clock0, %profile.left",
+            "  %profile.between = select i1 %profile.first, i64 0, i64 %profile.away",
+            f"  %profile.gap.at = getelementptr i64, ptr %profile, i64 {self._kernels * 8 + 1}",
+            "  %profile.gap = load i64, ptr %profile.gap.at, align 8",
+            "  %profile.gaps = add i64 %profile.gap, %profile.between",
+            "  store i64 %profile.gaps, ptr %profile.gap.at, align 8",
         ]
 
     def _add(self, slot: int, since: int) -> list[str]:
@@ -73,7 +85,8 @@ class _Profile:
         return self._add(max(kernel, 0) * 8 + 1, self._count)
 
     def whole(self) -> list[str]:
-        return self._add(self._kernels * 8, 0)
+        added = self._add(self._kernels * 8, 0)
+        return [*added, f"  store i64 %clock{self._count}, ptr %profile.left.at, align 8"]
 
 
 def step_bindings(schedule: Schedule) -> tuple[list[Binding], dict[Slot, int]]:
@@ -99,7 +112,9 @@ def lower_step(
     """The LLVM IR of one step called `name`.
 
     With `profile_threads` the step also binds the state "profile", int64[threads, kernels + 1, 8], and adds the cycles
-    each thread spends in every kernel (column 0) and waiting after it (column 1); the last row is the whole step.
+    each thread spends in every kernel (column 0) and waiting after it (column 1). The last row: cycles of whole steps
+    (column 0), from the end of one step to the beginning of the next (column 1), the counter at the last end (column
+    2; zero it, with the rest, before a run).
     """
     bindings, positions = step_bindings(schedule)
     profile = _Profile(len(bindings), len(kernels)) if profile_threads else None

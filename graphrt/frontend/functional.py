@@ -15,6 +15,25 @@ from ..dtypes import DType, as_dtype
 from ..errors import ArgumentError
 from ..ops import build
 from . import random as _random
+from .functional_layers import (
+    adaptive_avg_pool2d,
+    batch_norm,
+    batch_statistics,
+    clip_by_global_norm,
+    clip_by_value,
+    elu,
+    gelu,
+    global_norm,
+    hardsigmoid,
+    hardswish,
+    layer_norm,
+    leaky_relu,
+    mish,
+    relu6,
+    scaled_dot_product_attention,
+    silu,
+    softplus,
+)
 from .gradient import grad, value_and_grad
 from .lift import lift
 from .location import user_source
@@ -49,7 +68,6 @@ erf = lift(build.erf)
 tanh = lift(build.tanh)
 sigmoid = lift(build.sigmoid)
 relu = lift(build.relu)
-gelu = lift(build.gelu)
 floor = lift(build.floor)
 ceil = lift(build.ceil)
 round = lift(build.round)
@@ -67,7 +85,7 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
 
 
 subtract, multiply, divide, true_divide, negative, power = sub, mul, div, div, neg, pow
-floor_divide, mod, fmod, absolute, clamp, clip_by_value = floor_div, remainder, remainder, abs, clip, clip
+floor_divide, mod, fmod, absolute, clamp = floor_div, remainder, remainder, abs, clip
 
 # --------------------------------------------------------------------------------- comparison, logic, choice
 
@@ -414,19 +432,21 @@ def depend(value: Any, expr: Any) -> Any:
 
 
 __all__ = [
-    "abs", "absolute", "add", "all", "amax", "amin", "any", "arange", "argmax", "argmin", "assign", "assign_add",
-    "assign_sub", "avg_pool2d", "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or",
-    "bitwise_right_shift", "bitwise_xor", "broadcast_to", "cast", "cat", "ceil", "clamp", "clip", "clip_by_value",
-    "concat", "conv2d", "cos", "cross_entropy", "dense", "depend", "div", "divide", "dropout", "dtype", "eq", "equal",
-    "erf", "exp", "expand_dims", "expm1", "fill", "flatten", "flip", "floor", "floor_div", "floor_divide", "fmod",
-    "full", "full_like", "gather", "ge", "gelu", "getitem", "grad", "greater", "greater_equal", "gt", "isfinite",
-    "isnan", "l1_loss", "le", "less", "less_equal", "log", "log1p", "log_softmax", "logical_and", "logical_not",
-    "logical_or", "logical_xor", "lt", "matmul", "max", "max_pool2d", "maximum", "mean", "min", "minimum", "mod",
-    "mse_loss", "mul", "multiply", "ne", "neg", "negative", "norm", "normal", "not_equal", "one_hot", "ones",
-    "ones_like", "pad", "permute", "pow", "power", "prod", "rand", "randn", "random_bits", "rank", "reciprocal",
-    "reduce_all", "reduce_any", "reduce_max", "reduce_mean", "reduce_min", "reduce_prod", "reduce_sum", "relu",
-    "remainder", "reshape", "round", "rsqrt", "select", "shape", "sigmoid", "sign", "sin", "size", "softmax",
-    "softmax_cross_entropy_dense", "softmax_cross_entropy_sparse", "split", "sqrt", "square", "squeeze", "stack",
-    "std", "sub", "subtract", "sum", "swapaxes", "tanh", "transpose", "true_divide", "uniform", "unsqueeze",
+    "abs", "absolute", "adaptive_avg_pool2d", "add", "all", "amax", "amin", "any", "arange", "argmax", "argmin",
+    "assign", "assign_add", "assign_sub", "avg_pool2d", "batch_norm", "batch_statistics", "bitwise_and",
+    "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "broadcast_to", "cast",
+    "cat", "ceil", "clamp", "clip", "clip_by_global_norm", "clip_by_value", "concat", "conv2d", "cos",
+    "cross_entropy", "dense", "depend", "div", "divide", "dropout", "dtype", "elu", "eq", "equal", "erf", "exp",
+    "expand_dims", "expm1", "fill", "flatten", "flip", "floor", "floor_div", "floor_divide", "fmod", "full",
+    "full_like", "gather", "ge", "gelu", "getitem", "global_norm", "grad", "greater", "greater_equal", "gt",
+    "hardsigmoid", "hardswish", "isfinite", "isnan", "l1_loss", "layer_norm", "le", "leaky_relu", "less",
+    "less_equal", "log", "log1p", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "lt",
+    "matmul", "max", "max_pool2d", "maximum", "mean", "min", "minimum", "mish", "mod", "mse_loss", "mul", "multiply",
+    "ne", "neg", "negative", "norm", "normal", "not_equal", "one_hot", "ones", "ones_like", "pad", "permute", "pow",
+    "power", "prod", "rand", "randn", "random_bits", "rank", "reciprocal", "reduce_all", "reduce_any", "reduce_max",
+    "reduce_mean", "reduce_min", "reduce_prod", "reduce_sum", "relu", "relu6", "remainder", "reshape", "round",
+    "rsqrt", "scaled_dot_product_attention", "select", "shape", "sigmoid", "sign", "silu", "sin", "size", "softmax",
+    "softmax_cross_entropy_dense", "softmax_cross_entropy_sparse", "softplus", "split", "sqrt", "square", "squeeze",
+    "stack", "std", "sub", "subtract", "sum", "swapaxes", "tanh", "transpose", "true_divide", "uniform", "unsqueeze",
     "value_and_grad", "var", "where", "zeros", "zeros_like",
 ]  # fmt: skip

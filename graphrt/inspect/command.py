@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import ArgumentError, GraphrtError
+from . import profile
 from .render import FORMATS
 from .stages import STAGES, Request, collect
 from .target import load_target, parse_input
@@ -22,6 +23,7 @@ _EPILOG = """\
 example:
   graphrt-dump examples/lenet_sink.py:net --input 32x1x32x32:f32 --stage grad
   graphrt-dump examples/lenet_sink.py:net --input 32x1x32x32:f32 --pass . --changed-only
+  graphrt-dump profile examples/lenet_sink.py:net --input 32x1x32x32:f32    (see graphrt-dump profile --help)
 """
 
 
@@ -68,9 +70,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Returns the exit code: 0, or 2 for arguments that cannot be used."""
-    options = build_parser().parse_args(argv)
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    measures = arguments[:1] == ["profile"]
+    options = (
+        profile.build_parser().parse_args(arguments[1:]) if measures else build_parser().parse_args(arguments)
+    )
     try:
-        _write(_dump(options), options.output)
+        _write(profile.profile_command(options) if measures else _dump(options), options.output)
     except GraphrtError as error:
         print(f"graphrt-dump: {error}", file=sys.stderr)
         return 2

@@ -5,11 +5,13 @@ from __future__ import annotations
 from ..errors import CompileError
 from ..loops import ir
 from ..ops.base import ContractionOp, ReductionOp
+from ..ops.scatter import ScatterAdd
 from ..schedule.fuse import Group
 from ..schedule.plan import Slot
 from .contraction import build_contraction
 from .pointwise import build_pointwise
 from .reduction import build_reduction
+from .scatter import build_scatter
 from .space import Slots
 
 
@@ -23,6 +25,8 @@ def build_kernel(group: Group, slots: Slots, lanes: int, threads: int) -> tuple[
         return build_pointwise(group, slots, lanes, threads)
     if isinstance(group.anchor.op, ContractionOp):
         return build_contraction(group, slots, lanes, threads)
+    if isinstance(group.anchor.op, ScatterAdd):
+        return build_scatter(group, slots, lanes, threads)
     if isinstance(group.anchor.op, ReductionOp):
         return build_reduction(group, slots, lanes, threads)
     raise CompileError(f"{group.anchor.op.name} has no native lowering", at=group.anchor.source)

@@ -7,6 +7,7 @@ that `(i // 25) * 25 + i // 5 % 5 * 5 + i % 5` is `i` again and reshapes of cont
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -193,15 +194,14 @@ class Index:
         if rest.high // divisor == shift:
             return whole + shift
         inner = next((a for a, c in rest.terms if c == 1 and isinstance(a, Quotient)), None)
-        if (
-            inner is not None
-        ):  # (x + y // a) // d = (a * x + y) // (a * d), one canonical form for nested divisions
+        if inner is not None:
+            # (x + y // a) // d = (a * x + y) // (a * d): one canonical form for nested divisions
             others = Index(tuple((a, c) for a, c in rest.terms if a is not inner), rest.constant)
             return whole + (others * inner.divisor + inner.index) // (inner.divisor * divisor)
-        if all(c % _gcd(rest, divisor) == 0 for _, c in rest.terms) and _gcd(rest, divisor) > 1:
-            common = _gcd(rest, divisor)  # (6a + 3b + r) // 12 = (2a + b) // 4 when 0 <= r < 3
-            reduced = Index(tuple((a, c // common) for a, c in rest.terms), rest.constant // common)
-            return whole + reduced // (divisor // common)
+        coarse = _coarse(rest, divisor)
+        if coarse is not None:
+            common, large, _ = coarse
+            return whole + large // (divisor // common)
         return whole + Index({Quotient(rest, divisor): 1})
 
     def __mod__(self, divisor: int) -> Index:
@@ -215,11 +215,10 @@ class Index:
             atom, factor = rest.terms[0]
             if isinstance(atom, Remainder) and factor == 1 and atom.divisor % divisor == 0:
                 return atom.index % divisor
-        common = _gcd(rest, divisor)
-        if common > 1:  # (6a + 3b + r) % 12 = 3 * ((2a + b) % 4) + r when 0 <= r < 3
-            small = rest.constant % common
-            reduced = Index(tuple((a, c // common) for a, c in rest.terms), (rest.constant - small) // common)
-            return (reduced % (divisor // common)) * common + small
+        coarse = _coarse(rest, divisor)
+        if coarse is not None:
+            common, large, small = coarse
+            return (large % (divisor // common)) * common + small
         return Index({Remainder(rest, divisor): 1})
 
     def _split(self, divisor: int) -> tuple[Index, Index]:
@@ -243,14 +242,17 @@ class Index:
         return " + ".join(parts)
 
 
-def _gcd(index: Index, divisor: int) -> int:
-    """The largest divisor of `divisor` that divides every coefficient."""
-    import math
-
-    common = divisor
-    for _, factor in index.terms:
-        common = math.gcd(common, factor)
-    return common
+def _coarse(index: Index, divisor: int) -> tuple[int, Index, Index] | None:
+    """(g, x, r) with index = g * x + r, g > 1 a divisor of `divisor` and 0 <= r < g, so that division sees only x:
+    (6a + 3b + r) // 12 = (2a + b) // 4 and (16n + lane) // 64 = n // 4."""
+    for common in sorted({math.gcd(divisor, factor) for _, factor in index.terms}, reverse=True):
+        if common <= 1:
+            break
+        large = tuple((a, c // common) for a, c in index.terms if c % common == 0)
+        small = Index(tuple((a, c) for a, c in index.terms if c % common), index.constant % common)
+        if small.low >= 0 and small.high < common:
+            return common, Index(large, index.constant // common), small
+    return None
 
 
 def _recombine(terms: dict[Atom, int], constant: int) -> Index:

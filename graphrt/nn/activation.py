@@ -53,6 +53,90 @@ class LogSoftmax(Softmax):
         return ops.log_softmax(x, self.axis)
 
 
+class GELU(Cell):
+    """x times the standard normal distribution function of x: in the tanh form if `approximate`, else with erf."""
+
+    def __init__(self, approximate: bool = True):
+        super().__init__()
+        self.approximate = bool(approximate)
+
+    def construct(self, x: Tensor) -> Tensor:
+        return ops.gelu(x, "tanh" if self.approximate else "none")
+
+    def extend_repr(self) -> str:
+        return f"approximate={self.approximate}"
+
+
+class SiLU(Cell):
+    """x * sigmoid(x)."""
+
+    def construct(self, x: Tensor) -> Tensor:
+        return ops.silu(x)
+
+
+class LeakyReLU(Cell):
+    """x where x > 0, else alpha * x."""
+
+    def __init__(self, alpha: float = 0.2):
+        super().__init__()
+        self.alpha = float(alpha)
+
+    def construct(self, x: Tensor) -> Tensor:
+        return ops.leaky_relu(x, self.alpha)
+
+    def extend_repr(self) -> str:
+        return f"alpha={self.alpha}"
+
+
+class ELU(Cell):
+    """x where x > 0, else alpha * (exp(x) - 1)."""
+
+    def __init__(self, alpha: float = 1.0):
+        super().__init__()
+        self.alpha = float(alpha)
+
+    def construct(self, x: Tensor) -> Tensor:
+        return ops.elu(x, self.alpha)
+
+    def extend_repr(self) -> str:
+        return f"alpha={self.alpha}"
+
+
+class Softplus(Cell):
+    """log(1 + exp(x))."""
+
+    def construct(self, x: Tensor) -> Tensor:
+        return ops.softplus(x)
+
+
+class Mish(Cell):
+    """x * tanh(softplus(x))."""
+
+    def construct(self, x: Tensor) -> Tensor:
+        return ops.mish(x)
+
+
+class ReLU6(Cell):
+    """x limited to 0..6."""
+
+    def construct(self, x: Tensor) -> Tensor:
+        return ops.relu6(x)
+
+
+class HSigmoid(Cell):
+    """(x + 3) / 6 limited to 0..1."""
+
+    def construct(self, x: Tensor) -> Tensor:
+        return ops.hardsigmoid(x)
+
+
+class HSwish(Cell):
+    """x * hsigmoid(x)."""
+
+    def construct(self, x: Tensor) -> Tensor:
+        return ops.hardswish(x)
+
+
 class Identity(Cell):
     """x."""
 
@@ -62,6 +146,8 @@ class Identity(Cell):
 
 _BY_NAME: dict[str, type[Cell]] = {
     "relu": ReLU, "tanh": Tanh, "sigmoid": Sigmoid, "softmax": Softmax, "logsoftmax": LogSoftmax,
+    "gelu": GELU, "silu": SiLU, "leakyrelu": LeakyReLU, "elu": ELU, "softplus": Softplus, "mish": Mish, "relu6": ReLU6,
+    "hsigmoid": HSigmoid, "hswish": HSwish,
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ called eagerly, recorded as updates of the graph inside a trace. The learning ra
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from ..frontend.parameter import Parameter, ParameterTuple, assign
 from ..frontend.tensor import Tensor
 from .dense import here
 
-_GROUP_KEYS = ("params", "lr", "weight_decay", "order_params")
+_GROUP_KEYS = ("params", "lr", "weight_decay", "grad_centralization", "order_params")
 
 
 @dataclass
@@ -30,17 +30,21 @@ class Group:
     parameters: tuple[Parameter, ...]
     learning_rate: Any = None
     weight_decay: float | None = None
+    grad_centralization: bool = False
 
 
 class Optimizer(Cell):
     """Base class: parameters, groups, learning rate, weight decay, loss scale and `global_step`.
 
-    `parameters`: Parameters (any iterable), or dicts with "params" and optionally "lr" and "weight_decay".
+    `parameters`: Parameters (any iterable), or dicts with "params" and optionally "lr", "weight_decay" and
+    "grad_centralization" (gradients of 2 or more axes minus their mean over all axes but the first).
     `learning_rate`: a number or 0-d Tensor (kept in the Parameter `learning_rate`), an iterable or 1-d Tensor (the
     i-th step takes the i-th value, later steps the last), or a Cell of `global_step`.
     `weight_decay` adds weight_decay * w to the gradient; without groups, parameters whose name contains "beta" or
     "gamma" are left out. `loss_scale` divides the gradients.
     """
+
+    skips_norm_parameters = True  # whether weight decay without groups leaves out "beta" and "gamma"
 
     def __init__(
         self, learning_rate: Any, parameters: Any, weight_decay: float = 0.0, loss_scale: float = 1.0
@@ -57,6 +61,7 @@ class Optimizer(Cell):
         self._rates: list[Any] = [self._rate(kind, learning_rate, "learning_rate")]
         self._rate_of: list[int] = []
         self._decay_of: list[float] = []
+        self._centralized: list[bool] = []
         for number, group in enumerate(groups):
             which = 0
             if group.learning_rate is not None:
@@ -65,6 +70,7 @@ class Optimizer(Cell):
             for parameter in group.parameters:
                 self._rate_of.append(which)
                 self._decay_of.append(self._decay(parameter, group))
+                self._centralized.append(group.grad_centralization and len(parameter.shape) > 1)
 
     def _rate(self, kind: str, value: Any, name: str) -> Any:
         """A Parameter, a table (1-d Tensor) or a Cell; the first two are attributes called `name`."""
@@ -86,7 +92,8 @@ class Optimizer(Cell):
     def _decay(self, parameter: Parameter, group: Group) -> float:
         if group.weight_decay is not None:
             return float(group.weight_decay)
-        skipped = not self.is_group and ("beta" in parameter.name or "gamma" in parameter.name)
+        skips = self.skips_norm_parameters and not self.is_group
+        skipped = skips and ("beta" in parameter.name or "gamma" in parameter.name)
         return 0.0 if skipped else self.weight_decay
 
     def new_states(self, prefix: str, value: float = 0.0) -> ParameterTuple:
@@ -113,7 +120,21 @@ class Optimizer(Cell):
         return ops.reshape(ops.gather(rate, ops.reshape(self.global_step, (1,)), 0), ())
 
     def decayed(self, grads: Sequence[Tensor]) -> list[Tensor]:
-        """The gradients divided by the loss scale, with weight decay added."""
+        """The gradients divided by the loss scale, with weight decay added (and centralized where asked for)."""
+        pairs = zip(self.parameters, self._divided(grads), self._decay_of)
+        return self._centred([grad + parameter * decay if decay else grad for parameter, grad, decay in pairs])
+
+    def scaled(self, grads: Sequence[Tensor]) -> list[Tensor]:
+        """The gradients divided by the loss scale (and centralized where asked for), for decoupled weight decay."""
+        return self._centred(self._divided(grads))
+
+    def _centred(self, grads: list[Tensor]) -> list[Tensor]:
+        return [
+            g - ops.reduce_mean(g, tuple(range(1, g.ndim)), True) if centralized else g
+            for g, centralized in zip(grads, self._centralized)
+        ]
+
+    def _divided(self, grads: Sequence[Tensor]) -> list[Tensor]:
         if isinstance(grads, Tensor):
             grads = (grads,)
         if len(grads) != len(self.parameters):
@@ -123,15 +144,13 @@ class Optimizer(Cell):
                 fix="differentiate with weights=optimizer.parameters",
             )  # fmt: skip
         result = []
-        for parameter, grad, decay in zip(self.parameters, grads, self._decay_of):
+        for parameter, grad in zip(self.parameters, grads):
             if tuple(grad.shape) != parameter.shape:
                 raise ShapeError(
                     f"{type(self).__name__}: the gradient of {parameter.name} has another shape", **here(),
                     expected=parameter.type.describe(), given=grad.type.describe(),
                 )  # fmt: skip
-            if self.loss_scale != 1.0:
-                grad = grad * (1.0 / self.loss_scale)
-            result.append(grad + parameter * decay if decay else grad)
+            result.append(grad if self.loss_scale == 1.0 else grad * (1.0 / self.loss_scale))
         return result
 
     def count_step(self) -> None:
@@ -165,7 +184,9 @@ def _groups(kind: str, parameters: Any) -> tuple[list[Group], bool]:
             order = list(item["order_params"])
         if "params" in item:
             members = _only_parameters(kind, list(item["params"]))
-            groups.append(Group(members, item.get("lr"), item.get("weight_decay")))
+            groups.append(
+                Group(members, item.get("lr"), item.get("weight_decay"), bool(item.get("grad_centralization")))
+            )
     return (groups if order is None else _ordered(kind, groups, order)), True
 
 
@@ -174,7 +195,7 @@ def _ordered(kind: str, groups: list[Group], order: list[Parameter]) -> list[Gro
     group_of = {id(p): group for group in groups for p in group.parameters}
     if {id(p) for p in order} != set(group_of):
         raise ArgumentError(f"{kind}: order_params must hold exactly the parameters of all groups", **here())
-    return [Group((p,), group_of[id(p)].learning_rate, group_of[id(p)].weight_decay) for p in order]
+    return [replace(group_of[id(p)], parameters=(p,)) for p in order]
 
 
 def _only_parameters(kind: str, items: list[Any]) -> tuple[Parameter, ...]:

@@ -6,6 +6,8 @@ The network is traced in inference mode at two batch sizes; what differs between
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,9 +26,8 @@ from .writer import NEWEST_OPSET, OLDEST_OPSET, Writer
 if TYPE_CHECKING:
     import onnx
 
-EXTERNAL_DATA_BYTES = (
-    1 << 30
-)  # larger models keep their weights in <name>.onnx.data: a protobuf ends at 2 GiB
+# Larger models keep their weights in <name>.onnx.data: a protobuf ends at 2 GiB.
+EXTERNAL_DATA_BYTES = 1 << 30
 
 
 def export(
@@ -38,6 +39,8 @@ def export(
     verify: bool = True,
 ) -> Path:
     """Write `net`, called with `inputs`, as an ONNX model. Returns the path (".onnx" is appended if missing).
+
+    The file appears, or replaces an older one, only once it is verified.
 
     - `inputs`: example Tensors or arrays; their element types and shapes count, and axis 0 is the batch, which stays
       free in the file. Scalars (rank 0) have no batch.
@@ -63,9 +66,16 @@ def export(
         parameters = {label: np.asarray(p.asnumpy()) for label, p in first.parameters.items()}
         graph = free_batch(say_in_onnx(first.graph), say_in_onnx(second.graph), batch)
         model = build_model(graph, parameters, opset)
-        save(model, path)
-        if verify:
-            verify_model(path, lambda data: _predict(net, data), arrays, graph, opset)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Beside its place until it is verified: a file of that name is a model that works, the old one or the new one.
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export") as folder:
+            written = Path(folder) / path.name
+            save(model, written)
+            if verify:
+                verify_model(written, lambda data: _predict(net, data), arrays, graph, opset)
+            # the weights (.onnx.data) before the model that names them
+            for file in sorted(Path(folder).iterdir(), reverse=True):
+                os.replace(file, path.parent / file.name)
     return path
 
 
@@ -114,16 +124,15 @@ def expandable(node: Node) -> bool:
 
 
 def save(model: onnx.ModelProto, path: Path) -> None:
-    """Write the model: one file, or with the weights beside it when they are very large."""
+    """Write the model into a fresh folder: one file, or with the weights beside it when they are very large."""
     import onnx
 
     size = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
     if size < EXTERNAL_DATA_BYTES:
         onnx.save_model(model, str(path))
         return
-    data = path.with_name(path.name + ".data")
-    data.unlink(missing_ok=True)  # onnx appends to an existing file
-    onnx.save_model(model, str(path), save_as_external_data=True, location=data.name, size_threshold=1024)
+    location = path.name + ".data"
+    onnx.save_model(model, str(path), save_as_external_data=True, location=location, size_threshold=1024)
 
 
 @contextmanager

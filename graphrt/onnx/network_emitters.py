@@ -1,4 +1,4 @@
-"""Emitters of matrix products, convolutions, pooling, softmax and losses, with the patterns ONNX has one node for:
+"""Emitters of matrix products, convolutions, pooling, normalization, softmax and losses, with the patterns ONNX has one node for:
 x @ W^T + b is a Gemm, a convolution plus a value per channel is a Conv with bias."""
 
 from __future__ import annotations
@@ -199,3 +199,43 @@ def _dense_cross_entropy(writer: Writer, node: SymbolicNode) -> str:
     logits, probabilities = map(writer.value, node.inputs)
     products = writer.emit("Mul", writer.emit("LogSoftmax", logits, axis=-1), probabilities)
     return writer.emit("Neg", writer.emit("ReduceSum", products, writer.integers(-1), keepdims=0))
+
+
+# ---- normalization and activations -----------------------------------------------------------------------------
+
+
+@emitter("batch_norm_inference")
+def _batch_norm(writer: Writer, node: SymbolicNode) -> str:
+    return writer.emit(
+        "BatchNormalization", *(writer.value(x) for x in node.inputs), epsilon=node.static("epsilon")
+    )
+
+
+@emitter("layer_norm")
+def _layer_norm(writer: Writer, node: SymbolicNode) -> str:
+    return writer.emit(
+        "LayerNormalization",
+        *(writer.value(x) for x in node.inputs),
+        axis=node.static("axis"),
+        epsilon=node.static("epsilon"),
+    )
+
+
+@emitter("gelu")
+def _gelu(writer: Writer, node: SymbolicNode) -> str:
+    """One node since opset 20, the formula before."""
+    x = writer.value(node.inputs[0])
+    approximate = node.static("approximate")
+    if writer.opset >= 20:
+        return writer.emit("Gelu", x, approximate=approximate)
+
+    def number(value: float) -> str:
+        return writer.constant(value, node.dtype.numpy)
+
+    if approximate == "tanh":
+        cube = writer.emit("Mul", writer.emit("Mul", x, x), writer.emit("Mul", x, number(0.044715)))
+        inner = writer.emit("Mul", writer.emit("Add", x, cube), number(math.sqrt(2 / math.pi)))
+        weight = writer.emit("Tanh", inner)
+    else:
+        weight = writer.emit("Erf", writer.emit("Mul", x, number(math.sqrt(0.5))))
+    return writer.emit("Mul", writer.emit("Mul", x, number(0.5)), writer.emit("Add", weight, number(1)))

@@ -35,7 +35,7 @@ def verify_model(
         data = [sample_like(example, batch, seed) for seed, example in enumerate(examples)]
         actual = run(dict(zip(names, data)))
         for position, (ours, theirs) in enumerate(zip(predict(data), actual)):
-            compare(ours, theirs, f"output {position} at batch {batch} ({engine}, opset {opset})", path)
+            compare(ours, theirs, f"output {position} at batch {batch} ({engine}, opset {opset})")
 
 
 def check_specification(path: Path) -> None:
@@ -48,7 +48,7 @@ def check_specification(path: Path) -> None:
         onnx.shape_inference.infer_shapes(with_weights, check_type=True, strict_mode=True, data_prop=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(
-            "export: the written model breaks the ONNX specification", at=path, given=str(error)
+            "export: the written model breaks the ONNX specification", given=str(error)
         ) from error
 
 
@@ -86,11 +86,11 @@ def sample_like(example: np.ndarray, batch: int, seed: int) -> np.ndarray:
     return example[np.arange(batch) % example.shape[0]] if example.ndim else example
 
 
-def compare(ours: np.ndarray, theirs: np.ndarray, what: str, path: Path) -> None:
+def compare(ours: np.ndarray, theirs: np.ndarray, what: str) -> None:
     """Raises ExportError unless shapes and types are equal and values differ by at most 1e-5 of the largest one."""
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
         raise ExportError(
-            f"export: the written model gives another type for {what}", at=path,
+            f"export: the written model gives another type for {what}",
             expected=f"{ours.dtype}{list(ours.shape)}", given=f"{theirs.dtype}{list(theirs.shape)}",
         )  # fmt: skip
     if not ours.size:
@@ -99,7 +99,7 @@ def compare(ours: np.ndarray, theirs: np.ndarray, what: str, path: Path) -> None
         wrong = int(np.count_nonzero(ours != theirs))
         if wrong:
             raise ExportError(
-                f"export: the written model computes other values for {what}", at=path,
+                f"export: the written model computes other values for {what}",
                 expected="equal values", given=f"{wrong} of {ours.size} differ",
             )  # fmt: skip
         return
@@ -114,7 +114,7 @@ def compare(ours: np.ndarray, theirs: np.ndarray, what: str, path: Path) -> None
     if not same_special or not largest <= limit:
         place = tuple(int(k) for k in np.unravel_index(worst, a.shape))
         raise ExportError(
-            f"export: the written model computes other values for {what}", at=path,
+            f"export: the written model computes other values for {what}",
             expected=f"a difference of at most {limit:.2g}",
             given=f"{largest:.3g} at {place}: {a[place]:.8g} here, {b[place]:.8g} there",
         )  # fmt: skip

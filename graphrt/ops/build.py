@@ -10,10 +10,13 @@ This module only gathers the functions of `build_*.py` under one name. `PUBLIC` 
 from __future__ import annotations
 
 from . import (
+    activations,
+    attention,
     contractions,
     elementwise,
     logic,
     losses,
+    normalization,
     operands,
     random,
     reductions,
@@ -21,6 +24,17 @@ from . import (
     selection,
     views,
     windows,
+)
+from .build_activations import (
+    elu,
+    gelu,
+    hard_sigmoid,
+    hard_swish,
+    leaky_relu,
+    mish,
+    relu6,
+    silu,
+    softplus,
 )
 from .build_elementwise import (
     abs,
@@ -39,7 +53,6 @@ from .build_elementwise import (
     expm1,
     floor,
     floor_div,
-    gelu,
     greater,
     greater_equal,
     isfinite,
@@ -76,6 +89,15 @@ from .build_elementwise import (
     where,
 )
 from .build_index import getitem
+from .build_layers import (
+    adaptive_avg_pool2d,
+    batch_norm,
+    batch_statistics,
+    clip_by_global_norm,
+    global_norm,
+    layer_norm,
+    scaled_dot_product_attention,
+)
 from .build_network import (
     avg_pool2d,
     conv2d,
@@ -146,21 +168,26 @@ from .operands import (
     promoted,
 )
 
-FAMILIES = (contractions, elementwise, logic, losses, random, reductions, scatter, selection, views, windows)
+FAMILIES = (
+    activations, attention, contractions, elementwise, logic, losses, normalization, random, reductions, scatter,
+    selection, views, windows,
+)  # fmt: skip
 
 # names whose first operand is a tensor, number or array, or which make a tensor; all return a node (split: a tuple)
 PUBLIC = (
-    "abs", "add", "arange", "argmax", "argmin", "avg_pool2d", "bitwise_and", "bitwise_not", "bitwise_or",
-    "bitwise_xor", "broadcast_to", "cast", "ceil", "clip", "concat", "conv2d", "cos", "cross_entropy", "dense", "div",
-    "dropout", "equal", "erf", "exp", "expand_dims", "expm1", "flatten", "floor", "floor_div", "full", "full_like",
-    "gather", "gelu", "getitem", "greater", "greater_equal", "isfinite", "isnan", "l1_loss", "left_shift", "less",
-    "less_equal", "log", "log1p", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "matmul",
-    "max_pool2d", "maximum", "minimum", "mse_loss", "mul", "multiply_high", "neg", "norm", "not_equal", "one_hot",
-    "ones", "ones_like", "pad", "pow", "random_bits", "random_normal", "random_uniform", "reciprocal", "reduce_all",
-    "reduce_any", "reduce_max", "reduce_mean", "reduce_min", "reduce_prod", "reduce_sum", "relu", "remainder",
-    "reshape", "reverse", "right_shift", "round", "rsqrt", "scatter_add", "sigmoid", "sign", "sin", "softmax",
-    "softmax_cross_entropy_dense", "softmax_cross_entropy_sparse", "split", "sqrt", "square", "squeeze", "stack",
-    "sub", "swap_axes", "tanh", "transpose", "variance", "where", "zeros", "zeros_like",
+    "abs", "adaptive_avg_pool2d", "add", "arange", "argmax", "argmin", "avg_pool2d", "batch_norm", "batch_statistics",
+    "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "broadcast_to", "cast", "ceil", "clip",
+    "clip_by_global_norm", "concat", "conv2d", "cos", "cross_entropy", "dense", "div", "dropout", "elu", "equal",
+    "erf", "exp", "expand_dims", "expm1", "flatten", "floor", "floor_div", "full", "full_like", "gather", "gelu",
+    "getitem", "global_norm", "greater", "greater_equal", "hard_sigmoid", "hard_swish", "isfinite", "isnan",
+    "l1_loss", "layer_norm", "leaky_relu", "left_shift", "less", "less_equal", "log", "log1p", "log_softmax",
+    "logical_and", "logical_not", "logical_or", "logical_xor", "matmul", "max_pool2d", "maximum", "minimum", "mish",
+    "mse_loss", "mul", "multiply_high", "neg", "norm", "not_equal", "one_hot", "ones", "ones_like", "pad", "pow",
+    "random_bits", "random_normal", "random_uniform", "reciprocal", "reduce_all", "reduce_any", "reduce_max",
+    "reduce_mean", "reduce_min", "reduce_prod", "reduce_sum", "relu", "relu6", "remainder", "reshape", "reverse",
+    "right_shift", "round", "rsqrt", "scaled_dot_product_attention", "scatter_add", "sigmoid", "sign", "silu", "sin",
+    "softmax", "softmax_cross_entropy_dense", "softmax_cross_entropy_sparse", "softplus", "split", "sqrt", "square",
+    "squeeze", "stack", "sub", "swap_axes", "tanh", "transpose", "variance", "where", "zeros", "zeros_like",
 )  # fmt: skip
 
 __all__ = [

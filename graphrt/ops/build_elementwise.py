@@ -7,8 +7,6 @@ right.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from ..dtypes import bool_, float64, int32
@@ -197,12 +195,6 @@ def sigmoid(x: Operand) -> Node:
 def erf(x: Operand) -> Node:
     """The error function."""
     return _float_unary(elementwise.Erf(), x)
-
-
-def gelu(x: Operand) -> Node:
-    """x times the standard normal distribution function of x (the exact form, with erf)."""
-    (x,) = promoted(x, floating=True)
-    return mul(mul(x, 0.5), add(erf(mul(x, 1.0 / math.sqrt(2.0))), 1.0))
 
 
 def sin(x: Operand) -> Node:

@@ -59,7 +59,11 @@ Exp, Log, Log1p, Expm1, Sqrt, Rsqrt = (
 )
 Sin, Cos, Erf, Tanh, Sigmoid = (_define(n, n.lower()) for n in ("Sin", "Cos", "Erf", "Tanh", "Sigmoid"))
 Floor, Ceil, Round = (_define(n, n.lower()) for n in ("Floor", "Ceil", "Round"))
-ReLU, GeLU = _define("ReLU", "relu"), _define("GeLU", "gelu")
+ReLU, ReLU6, Softplus, Mish, HSwish, HSigmoid = (
+    _define("ReLU", "relu"), _define("ReLU6", "relu6"), _define("Softplus", "softplus"), _define("Mish", "mish"),
+    _define("HSwish", "hardswish"), _define("HSigmoid", "hardsigmoid"),
+)  # fmt: skip
+GeLU = _define("GeLU", "gelu", {"approximate": "tanh"})
 Equal, Less, Greater = (_define(n, n.lower()) for n in ("Equal", "Less", "Greater"))
 NotEqual, LessEqual = _define("NotEqual", "not_equal"), _define("LessEqual", "less_equal")
 GreaterEqual = _define("GreaterEqual", "greater_equal")

@@ -1,30 +1,35 @@
-"""Which tensors keep samples in vector lanes, and where a second copy in another layout pays.
+"""Which axis of each tensor lies in vector lanes, and where a second copy in another layout pays.
 
 In: an optimized graph. Out: the graph with `Copy` nodes where a contraction wants an operand in another order, and the
 wanted layout of every stored node (row-major where nothing is said).
 
-The idea: follow axis 0 through ops that keep it (arithmetic, windows, reshapes, convolutions, x @ W). A set of tensors
-connected that way shares one batch axis. When a contraction works along it and the batch is large enough, the whole set
-is stored with blocks of samples innermost: every weight is then one broadcast shared by all lanes, convolutions need no
-edge handling, and the set needs no conversion anywhere inside.
+The idea: follow single axes through ops that keep them (arithmetic, windows, reshapes, convolutions, the rows of
+x @ W). A set of axes connected that way is one index of the program: the samples of a batch, the tokens of a text. When
+contractions work along it with the other operand (the weights) not depending on it, every tensor of the set is stored
+with blocks of that axis innermost: each weight is then one broadcast shared by all lanes, forward and backward-data
+need no transposed weights, convolutions no edge handling, and nothing inside the set is ever converted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from ..ir import Graph, Node, rewrite
+from ..loops import ir as loop_ir
 from ..loops.builder import Builder
-from ..loops.index import Index, Var, as_index
+from ..loops.index import Index, Remainder, Var, as_index
 from ..ops.base import ContractionOp, ElementOp, ReductionOp, ViewOp
 from ..ops.copy import Copy
-from .compose import scalar_constant
+from ..ops.views import Broadcast, Reshape
+from .compose import Composer, scalar_constant
 from .fuse import stored_nodes
-from .layout import Layout, lanes_of
+from .layout import Layout, lanes_of, row_major
 
-MINIMUM_FILL = 0.5  # the batch must fill at least this part of its lanes
-LANE_REDUCE_TERMS = 8  # below this many terms per lane, fold lanes less often: use a row-major copy instead
+MINIMUM_FILL = 0.5  # the axis must fill at least this part of its lanes
+MINIMUM_WORK = 0.02  # sets that carry less of the step's contraction work stay row-major
+
+AxisKey = tuple[Node, int]
 
 
 @dataclass
@@ -37,121 +42,202 @@ class Layouts:
 
 
 class _Sets:
-    """Union-find over nodes."""
+    """Union-find over axes."""
 
     def __init__(self) -> None:
-        self._parent: dict[Node, Node] = {}
+        self._parent: dict[AxisKey, AxisKey] = {}
 
-    def find(self, node: Node) -> Node:
-        root = node
-        while self._parent.get(root, root) is not root:
+    def find(self, key: AxisKey) -> AxisKey:
+        root = key
+        while self._parent.get(root, root) != root:
             root = self._parent[root]
-        while self._parent.get(node, node) is not root:
-            self._parent[node], node = root, self._parent[node]
+        while self._parent.get(key, key) != root:
+            self._parent[key], key = root, self._parent[key]
         return root
 
-    def union(self, a: Node, b: Node) -> None:
+    def union(self, a: AxisKey, b: AxisKey) -> None:
         self._parent[self.find(a)] = self.find(b)
-
-
-def keeps_first_axis(node: Node, operand: int) -> bool:
-    """Whether element (i, ...) of `node` reads only elements (i, ...) of this operand, over the same extent."""
-    source = node.inputs[operand]
-    if not node.shape or not source.shape or source.shape[0] != node.shape[0]:
-        return False
-    index = tuple(as_index(Var(f"i{k}", e)) for k, e in enumerate(node.shape))
-    seen: list[tuple[Index, ...]] = []
-    types = [n.type for n in node.inputs]
-    builder = Builder()
-
-    def read(k: int, at) -> object:
-        if k == operand:
-            seen.append(tuple(as_index(i) for i in at))
-        return builder.constant(0, types[k].dtype)
-
-    op = node.op
-    if isinstance(op, ElementOp):
-        op.element(builder, index, read, types)
-    elif isinstance(op, ReductionOp):
-        window = [as_index(Var(f"r{k}", e)) for k, e in enumerate(op.reduce_extents(types))]
-        op.term(builder, index, window, read, types)
-    elif isinstance(op, ContractionOp):
-        spec = op.contraction(types)
-        reduced = [as_index(Var(f"r{k}", e)) for k, e in enumerate(spec.reduce)]
-        seen.append(tuple((spec.left_index, spec.right_index)[operand](index, reduced)))
-    else:
-        return False
-    return bool(seen) and all(at[0] == index[0] for at in seen)
 
 
 def assign_layouts(graph: Graph, lanes: int) -> Layouts:
     """Chooses layouts and inserts copies; see the module docstring."""
+    lane_axis = choose_lane_axes(graph, lanes)
+    return _insert_copies(graph, lanes, stored_nodes(graph), lane_axis)
+
+
+# ---------------------------------------------------------------------- following axes
+
+
+def kept_axes(node: Node, lanes: int) -> list[tuple[int, int, int]]:
+    """(operand, its axis, output axis) wherever the lanes of the output axis read the lanes of the operand's axis."""
+    if not node.shape or not node.inputs:
+        return []
+    output = tuple(as_index(Var(f"i{k}", extent)) for k, extent in enumerate(node.shape))
+    reads = _operand_reads(node, output)
+    kept = []
+    for operand, positions in reads.items():
+        source = node.inputs[operand]
+        for axis, extent in enumerate(source.shape):
+            for k in range(len(output)):
+                if all(_aligned(at[axis], extent, output[k], node.shape[k], lanes) for at in positions):
+                    kept.append((operand, axis, k))
+                    break
+    return kept
+
+
+def _operand_reads(node: Node, output: tuple[Index, ...]) -> dict[int, list[tuple[Index, ...]]]:
+    """The positions of each operand that one output element reads."""
+    types = [n.type for n in node.inputs]
+    builder = Builder()
+    reads: dict[int, list[tuple[Index, ...]]] = {}
+
+    def read(k: int, at: Iterable[Index | int]) -> object:
+        reads.setdefault(k, []).append(tuple(as_index(i) for i in at))
+        return builder.constant(0, types[k].dtype)
+
+    op = node.op
+    if isinstance(op, Broadcast):
+        return {}  # what is broadcast is small: it is read in whatever layout it has
+    if isinstance(op, ElementOp):
+        op.element(builder, output, read, types)
+    elif isinstance(op, ReductionOp):
+        window = [as_index(Var(f"r{k}", e)) for k, e in enumerate(op.reduce_extents(types))]
+        op.term(builder, output, window, read, types)
+    elif isinstance(op, ContractionOp):
+        spec = op.contraction(types)
+        reduced = [as_index(Var(f"r{k}", e)) for k, e in enumerate(spec.reduce)]
+        read(0, spec.left_index(output, reduced))
+        read(1, spec.right_index(output, reduced))
+    same_rank = {k: at for k, at in reads.items() if len(node.inputs[k].shape) == len(node.shape)}
+    return reads if isinstance(op, Reshape | ContractionOp | ViewOp) else same_rank
+
+
+def _aligned(index: Index, extent: int, variable: Index, output_extent: int, lanes: int) -> bool:
+    """Whether blocks of lanes of the output variable are blocks of lanes of this operand axis."""
+    if extent <= 1 or output_extent <= 1:
+        return False
+    if index == variable:
+        return extent == output_extent
+    if not variable.terms or extent % lanes or output_extent % lanes:
+        return False
+    var = variable.terms[0][0]
+    if index.coefficient(var) == 1:  # an axis split in two: the variable is the fast part
+        others = [(a, c) for a, c in index.terms if a != var]
+        return index.constant % lanes == 0 and all(c % lanes == 0 for _, c in others)
+    if len(index.terms) == 1 and not index.constant and index.terms[0][1] == 1:  # two axes merged into the variable
+        atom = index.terms[0][0]
+        return isinstance(atom, Remainder) and atom.index == variable and atom.divisor % lanes == 0
+    return False
+
+
+def choose_lane_axes(graph: Graph, lanes: int) -> dict[Node, int]:
+    """The lane axis of every node that should have one."""
     nodes = graph.nodes()
     sets = _Sets()
+    kept: dict[Node, list[tuple[int, int, int]]] = {}
     for node in nodes:
         if scalar_constant(node) is not None:
             continue
-        for k in range(len(node.inputs)):
-            if scalar_constant(node.inputs[k]) is None and keeps_first_axis(node, k):
-                sets.union(node, node.inputs[k])
-    states = {sets.find(n) for n in graph.inputs if n.is_state} | {sets.find(v) for v in graph.updates.values()}
-    batched: set[Node] = set()
+        kept[node] = kept_axes(node, lanes)
+        for operand, axis, k in kept[node]:
+            if scalar_constant(node.inputs[operand]) is None:
+                sets.union((node, k), (node.inputs[operand], axis))
+    fixed = {n for n in graph.inputs if n.is_state} | set(graph.updates.values())
+    barred = {sets.find((n, k)) for n in fixed for k in range(n.type.rank)}
+    work: dict[AxisKey, float] = {}
+    total = 0.0
     for node in nodes:
-        if not isinstance(node.op, ContractionOp) or not node.shape:
+        if not isinstance(node.op, ContractionOp):
             continue
-        root = sets.find(node)
-        extent = node.shape[0]
-        fill = extent / (-(-extent // lanes) * lanes)
-        if root not in states and keeps_first_axis(node, 0) and fill >= MINIMUM_FILL and node.type.rank in (2, 4):
-            batched.add(root)
-    stored = stored_nodes(graph)
-
-    def in_lanes(node: Node) -> bool:
-        return sets.find(node) in batched and bool(node.shape)
-
-    return _insert_copies(graph, lanes, stored, in_lanes)
-
-
-def _base(node: Node, stored: set[Node]) -> Node:
-    """The stored node a chain of views reads."""
-    while isinstance(node.op, ViewOp) and node not in stored and not node.is_input:
-        node = node.inputs[0]
-    return node
+        flops = float(node.op.flops(*(n.type for n in node.inputs)))
+        total += flops
+        for k, extent in enumerate(node.shape):
+            carried = [operand for operand, _, out in kept[node] if out == k]
+            fill = extent / (-(-extent // lanes) * lanes)
+            root = sets.find((node, k))
+            if len(carried) == 1 and fill >= MINIMUM_FILL and root not in barred:
+                work[root] = work.get(root, 0.0) + flops * fill * fill
+    chosen = [root for root in work if work[root] >= MINIMUM_WORK * total]
+    rank_of = {root: number for number, root in enumerate(sorted(chosen, key=lambda r: -work[r]))}
+    return {
+        node: axis
+        for node in nodes
+        if scalar_constant(node) is None and (axis := _lane_axis(node, sets, rank_of, kept.get(node, []))) is not None
+    }
 
 
-def _insert_copies(graph: Graph, lanes: int, stored: set[Node], in_lanes: Callable[[Node], bool]) -> Layouts:
+def _lane_axis(node: Node, sets: _Sets, rank_of: dict[AxisKey, int], kept: list[tuple[int, int, int]]) -> int | None:
+    """The axis of the set with most work; of two axes in one set (queries and keys), the left operand's."""
+    best: tuple[int, int, int] | None = None
+    for k in range(node.type.rank):
+        number = rank_of.get(sets.find((node, k)))
+        if number is None:
+            continue
+        from_left = any(operand == 0 and out == k for operand, _, out in kept)
+        candidate = (number, 0 if from_left else 1, k)
+        if best is None or candidate < best:
+            best = candidate
+    return best[2] if best is not None else None
+
+
+# ---------------------------------------------------------------------- copies
+
+
+class _Prober(Composer):
+    """Answers reads of stored nodes with loads in their assigned layouts, and remembers which node was read where."""
+
+    def __init__(self, layout_of: Callable[[Node], Layout], stored: set[Node]):
+        super().__init__()
+        self._layout_of, self._stored = layout_of, stored
+        self.reads: list[tuple[Node, tuple[Index, ...], Index]] = []
+
+    def stored(self, node: Node, index: tuple[Index, ...]) -> loop_ir.Scalar | None:
+        if node not in self._stored and not node.is_input:
+            return None
+        address = self._layout_of(node).address(node.shape, index)
+        self.reads.append((node, index, address))
+        return loop_ir.Load(loop_ir.Buffer("probe", node.dtype, 1), address)
+
+
+def _insert_copies(graph: Graph, lanes: int, stored: set[Node], lane_axis: dict[Node, int]) -> Layouts:
     roots = set(graph.roots)
-    wanted: dict[tuple[Node, str], Node] = {}  # (old base, layout kind) -> replacement node in the new graph
-    demands: dict[Node, dict[Node, str]] = {}  # contraction -> {old base: layout kind}
-    for node in graph.nodes():
-        if isinstance(node.op, ContractionOp):
-            demands[node] = _demands(node, stored, roots, in_lanes)
+
+    def layout_of(node: Node) -> Layout:
+        if node.is_input or node in roots or node not in lane_axis:
+            return row_major(node.type.rank)
+        return lanes_of(node.type.rank, lane_axis[node], lanes)
+
+    demands = {
+        node: _demands(node, lanes, layout_of, stored, lane_axis)
+        for node in graph.nodes()
+        if isinstance(node.op, ContractionOp)
+    }
     result = Layouts(graph)
+    copies: dict[tuple[Node, Layout], Node] = {}
+    new_of: dict[Node, Node] = {n: n for n in graph.inputs}
     old_of: dict[Node, Node] = {}
 
     def rule(node: Node, inputs: tuple[Node, ...]) -> Node | None:
-        rebuilt = inputs
-        for base, kind in demands.get(node, {}).items():
-            key = (base, kind)
+        rebuilt = list(inputs)
+        for operand, (base, layout) in demands.get(node, {}).items():
             new_base = new_of[base]
-            if key not in wanted:
-                wanted[key] = Node(Copy("layout"), (new_base,), base.type, base.source)
-                result.forced.add(wanted[key])
-                if kind == "lanes":
-                    result.layouts[wanted[key]] = lanes_of(base.type.rank, 0, lanes)
-            rebuilt = tuple(_replace_base(i, new_base, wanted[key]) for i in rebuilt)
+            if (base, layout) not in copies:
+                copy = Node(Copy("layout"), (new_base,), base.type, base.source)
+                copies[base, layout] = copy
+                result.forced.add(copy)
+                result.layouts[copy] = layout
+            rebuilt[operand] = _replace_base(rebuilt[operand], new_base, copies[base, layout])
         unchanged = all(a is b for a, b in zip(rebuilt, node.inputs))
-        new = node if unchanged else Node(node.op, rebuilt, node.type, node.source)
+        new = node if unchanged else Node(node.op, tuple(rebuilt), node.type, node.source)
         new_of[node] = new
         old_of[new] = node
         return new
 
-    new_of: dict[Node, Node] = {n: n for n in graph.inputs}
     result.graph = rewrite(graph, rule)
     new_roots = set(result.graph.roots)
     for new, old in old_of.items():
-        if in_lanes(old) and new not in new_roots:
-            result.layouts.setdefault(new, lanes_of(new.type.rank, 0, lanes))
+        if old in lane_axis and new not in new_roots:
+            result.layouts.setdefault(new, lanes_of(new.type.rank, lane_axis[old], lanes))
     return result
 
 
@@ -165,22 +251,57 @@ def _replace_base(node: Node, base: Node, replacement: Node) -> Node:
     return node if inner is node.inputs[0] else Node(node.op, (inner,), node.type, node.source)
 
 
-def _demands(node: Node, stored: set[Node], roots: set[Node], in_lanes) -> dict[Node, str]:
-    """Operands this contraction wants in another layout than they have."""
-    left, right = (_base(i, stored) for i in node.inputs)
+def _demands(
+    node: Node, lanes: int, layout_of: Callable[[Node], Layout], stored: set[Node], lane_axis: dict[Node, int]
+) -> dict[int, tuple[Node, Layout]]:
+    """Operands this contraction wants in another layout: operand -> (stored node, wanted layout).
 
-    def has_lanes(base: Node) -> bool:
-        return in_lanes(base) and not base.is_input and base not in roots
+    The output's lane axis (or its last axis, where it has none) becomes the vector axis; the operand that carries it
+    must be contiguous along it. Outputs with a short last axis (the kernel columns of a convolution's weight gradient)
+    are left alone: their strategy keeps lanes along the reduced samples and folds them once at the end.
+    """
+    op = node.op
+    assert isinstance(op, ContractionOp)
+    spec = op.contraction([n.type for n in node.inputs])
+    vector = lane_axis.get(node, node.type.rank - 1)
+    extent = node.shape[vector]
+    if extent < lanes // 2 or not all(spec.reduce) or not all(spec.output):
+        return {}
+    lane = Var("lane", lanes)
+    output = [as_index(Var(f"i{k}", e)) for k, e in enumerate(spec.output)]
+    output[vector] = as_index(Var("block", -(-extent // lanes))) * lanes + as_index(lane)
+    reduced = [as_index(Var(f"r{k}", e)) for k, e in enumerate(spec.reduce)]
+    result = {}
+    for operand, index_of in enumerate((spec.left_index, spec.right_index)):
+        base, at, address = _base_read(node.inputs[operand], index_of(output, reduced), layout_of, stored)
+        if base is None or lane not in address.vars() or address.coefficient(lane) == 1:
+            continue
+        wanted = _contiguous_layout(at, lane, lanes)
+        if wanted is None and base.type.size == node.inputs[operand].type.size:
+            # Views lie between the stored node and the axis: copy what they show instead.
+            base = node.inputs[operand]
+            wanted = _contiguous_layout(tuple(as_index(i) for i in index_of(output, reduced)), lane, lanes)
+        if wanted is not None:
+            result[operand] = (base, wanted)
+    return result
 
-    if in_lanes(node):
-        return {} if has_lanes(left) or not keeps_first_axis(node, 0) else {left: "lanes"}
-    spec = node.op.contraction([n.type for n in node.inputs])  # type: ignore[attr-defined]
-    terms = 1
-    for extent in spec.reduce:
-        terms *= extent
-    if has_lanes(left) and has_lanes(right) and terms < LANE_REDUCE_TERMS * left.shape[0]:
-        return {right: "rows"}
-    return {}
+
+def _contiguous_layout(at: tuple[Index, ...], lane: Var, lanes: int) -> Layout | None:
+    """The layout in which a tensor read at `at` is contiguous along the lanes."""
+    along = [k for k, index in enumerate(at) if index.coefficient(lane) == 1]
+    if not along:
+        return None
+    return row_major(len(at)) if along[0] == len(at) - 1 else lanes_of(len(at), along[0], lanes)
 
 
-__all__ = ["Index", "Layouts", "assign_layouts", "keeps_first_axis"]
+def _base_read(node: Node, index, layout_of, stored: set[Node]) -> tuple[Node | None, tuple[Index, ...], Index]:
+    """The one stored node an operand reads through views, the position and the address read."""
+    prober = _Prober(layout_of, stored)
+    position = [as_index(i) for i in index]
+    prober.value(node, position)
+    if len(prober.reads) != 1:
+        return None, (), Index()
+    return prober.reads[0]
+
+
+__all__ = ["Layouts", "assign_layouts", "choose_lane_axes", "kept_axes"]

@@ -21,6 +21,7 @@ from ..ops import random as random_ops
 from ..ops import views
 from ..ops.base import ContractionOp, ElementOp, Elementwise, ReductionOp, ViewOp
 from ..ops.copy import Copy
+from ..ops.scatter import ScatterAdd
 from .compose import ReadRecorder, scalar_constant
 from .layout import Layout
 
@@ -290,7 +291,13 @@ def _may_merge(a: Group, b: Group) -> bool:
 
 
 def _is_epilogue(group: Group, consumer: Group) -> bool:
-    """Contractions and reductions absorb arithmetic on their result, not windows or other reads of neighbours."""
+    """Contractions and reductions absorb arithmetic on their result, not windows or other reads of neighbours.
+
+    A scatter absorbs nothing: its rows are complete only when all updates were added.
+    """
+    assert group.anchor is not None
+    if isinstance(group.anchor.op, ScatterAdd):
+        return False
     return all(isinstance(node.op, ElementOp) and not is_window(node.op) for node in consumer.stores)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from .monitors import History
 from .progress import ProgressBar
 from .source import CompiledStep, ResidentSteps, StepSource
 from .step import Parts, trace_batch, trace_sink_step
+
+if TYPE_CHECKING:
+    from ..runtime.profile import Profile
 
 
 class Model:
@@ -245,6 +248,20 @@ class Model:
         if key not in self._compiled:
             self._compiled[key] = build()
         return self._compiled[key]
+
+    def profile(self, dataset: Dataset, steps: int = 100) -> Profile:
+        """Where the time of a training step goes: a table with a line per kernel (`print` it, `.to_json()`,
+        `.to_chrome_trace(path)`).
+
+        Runs `steps` training steps with cycle counters, several times, and keeps the fastest run. It works on copies of
+        the parameters: the model and its place in the data stay as they are. Only full batches are measured.
+        Raises NonFiniteError when a loss is NaN or infinite, ArgumentError and DataError for unusable arguments.
+        """
+        from .profile import profile_training
+
+        _check_dataset("Model.profile", dataset)
+        _positive("Model.profile", "steps", steps)
+        return profile_training(self._parts, dataset, int(steps))
 
     # -------------------------------------------------------------------------------- evaluation, prediction
 

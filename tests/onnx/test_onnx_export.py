@@ -231,7 +231,18 @@ def test_verification_notices_changed_weights(tmp_path):
     x = random(3, 12)
     theirs = run_file({model.graph.input[0].name: x})[0]
     with pytest.raises(ExportError, match=r"computes other values for output 0 at batch 3"):
-        verify.compare(net(Tensor(x)).asnumpy(), theirs, "output 0 at batch 3", path)
+        verify.compare(net(Tensor(x)).asnumpy(), theirs, "output 0 at batch 3")
+
+
+def test_a_model_that_fails_verification_replaces_nothing(tmp_path, monkeypatch):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"the old model")
+    monkeypatch.setattr("graphrt.onnx.verify.DEFAULT_TOLERANCE", -1.0)
+    with pytest.raises(ExportError) as caught:
+        graphrt.export(mlp(), Tensor(random(2, 12)), file_name=path)
+    assert "computes other values for output 0 at batch 1 (onnxruntime, opset 20)" in str(caught.value)
+    assert path.read_bytes() == b"the old model"
+    assert [file.name for file in tmp_path.iterdir()] == ["net.onnx"]
 
 
 def test_verification_notices_a_broken_file(tmp_path):

@@ -109,7 +109,7 @@ def test_every_op_has_an_onnx_form_or_a_reason():
 
 @pytest.mark.parametrize("opset", [17, 18, 26])
 @pytest.mark.parametrize(
-    "name", ["reduce_mean", "reduce_max", "pad", "avg_pool2d", "reshape", "cast", "slice"]
+    "name", ["reduce_mean", "reduce_max", "pad", "avg_pool2d", "reshape", "cast", "slice", "gelu"]
 )
 def test_other_opsets(tmp_path, name, opset):
     case = next(

@@ -15,8 +15,11 @@ from graphrt import dtypes
 from graphrt.dtypes import as_dtype
 from graphrt.ir import Literal, TensorType
 from graphrt.ops import (
+    activations,
+    attention,
     build,  # noqa: F401  (loads every op)
     losses,
+    normalization,
     random,
     scatter,
     views,
@@ -243,6 +246,11 @@ case(scatter.ScatterAdd(4), Operand((7,), "int32", "[0,4)"), Operand((7,)), type
 case(scatter.ScatterAdd(3), Operand((2, 3), "int32", "[-2,5)"), Operand((2, 3, 2)), note="clamped")
 case(scatter.ScatterAdd(3), Operand((), "int64", "[0,3)"), Operand((2,)))
 case(scatter.ScatterAdd(3), Operand((5,), "uint8", "[0,200)"), Operand((5,)), note="unsigned")
+case(scatter.ScatterAdd(5), Operand((3, 2), "int32", "[0,5)"), Operand((3, 2, 37)), note="lanes and a tail")
+case(scatter.ScatterAdd(4), Operand((9,), "int32", "[0,4)"), Operand((9, 3, 16)), types=NUMBERS)
+case(scatter.ScatterAdd(70), Operand((40,), "int32", "[0,70)"), Operand((40, 200)), note="large")
+case(scatter.ScatterAdd(2), Operand((0,), "int32", "[0,2)"), Operand((0, 3)), note="empty")
+case(scatter.ScatterAdd(2), Operand((3,), "int32", "[0,2)"), Operand((3, 0)), note="no columns")
 
 # ---- reductions
 for axes, shape in (
@@ -355,6 +363,32 @@ case(
 case(losses.SoftmaxCrossEntropySparse(-100), Operand((1, 1)), Operand((1,), "uint32", "[0,1)"))
 case(losses.SoftmaxCrossEntropyDense(), Operand((4, 5)), Operand((4, 5), domain="probability"))
 case(losses.SoftmaxCrossEntropyDense(), Operand((2, 3)), Operand((2, 3), domain="positive"), note="any mass")
+
+# ---- normalization, activations, attention
+for shape in ((6, 3), (4, 2, 5), (2, 3, 4, 3), (2, 2, 2, 3, 2), (5, 1), (1, 2, 7)):
+    channels = shape[1:2]
+    x, gamma, beta = Operand(shape), Operand(channels, domain="nonzero"), Operand(channels)
+    case(normalization.BatchNormTraining(1e-2), x, gamma, beta)
+    statistics = Operand(channels), Operand(channels, domain="positive")
+    case(normalization.BatchNormInference(1e-3), x, gamma, beta, *statistics)
+for axis, shape in ((1, (3, 7)), (2, (2, 3, 19)), (1, (2, 3, 4)), (0, (6,)), (2, (2, 2, 1, 5))):
+    gamma, beta = Operand(shape[axis:], domain="nonzero"), Operand(shape[axis:])
+    case(normalization.LayerNorm(axis, 1e-2), Operand(shape), gamma, beta)
+    case(normalization.LayerNorm(axis, 1e-2), Operand(shape), gamma, note="no shift")
+for approximate in ("none", "tanh"):
+    for operand in over((), (37,), (3, 4)):
+        case(activations.Gelu(approximate), *operand)
+    case(activations.Gelu(approximate), Operand((19,)), types=HALVES, gradient=False, note="half")
+for query, key, value in (
+    ((2, 3, 5, 4), (2, 3, 5, 4), (2, 3, 5, 4)),
+    ((1, 1, 1, 1), (1, 1, 1, 1), (1, 1, 1, 1)),
+    ((2, 3, 4), (2, 6, 4), (2, 6, 5)),
+    ((7, 2), (3, 2), (3, 1)),
+    ((2, 1, 17, 8), (2, 1, 17, 8), (2, 1, 17, 8)),
+):
+    for causal in (False, True):
+        op = attention.ScaledDotProductAttention(causal, 0.7)
+        case(op, Operand(query), Operand(key), Operand(value))
 
 # ---- random
 for shape in ((), (1,), (5,), (3, 4), (2, 3, 3), (0, 2)):
