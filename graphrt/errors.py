@@ -15,6 +15,8 @@ with the lines that are not known left out.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class GraphrtError(Exception):
     """Base of all graphrt errors.
@@ -33,14 +35,21 @@ class GraphrtError(Exception):
         fix: str | None = None,
     ):
         if at is not None and hasattr(at, "cell"):
-            cell = cell or at.cell or None
-            at = f"{at.file}:{at.line}" if at.file else None
+            source: Any = at
+            cell = cell or source.cell or None
+            at = f"{source.file}:{source.line}" if source.file else None
         self.message, self.cell, self.at = message, cell, at
         self.expected, self.given, self.fix = expected, given, fix
         super().__init__(self._text())
 
     def _text(self) -> str:
-        fields = {"cell": self.cell, "at": self.at, "expected": self.expected, "given": self.given, "fix": self.fix}
+        fields = {
+            "cell": self.cell,
+            "at": self.at,
+            "expected": self.expected,
+            "given": self.given,
+            "fix": self.fix,
+        }
         lines = [self.message]
         lines += [f"  {name + ':':<10}{value}" for name, value in fields.items() if value not in (None, "")]
         return "\n".join(lines)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from random_graphs import LARGE_EXTENTS, random_values
 
 from graphrt import compiler
 from graphrt.codegen import target
 from graphrt.codegen.lowered import LoweredStep
+from graphrt.dtypes import float64
 from graphrt.errors import GraphrtError
 from graphrt.ir import Graph, Node
 from graphrt.ir.interpret import interpret
@@ -25,6 +28,15 @@ Fails = Callable[[Graph], bool]
 
 # Relative to the largest value of a tensor: sums in another order, contracted multiply-adds, other exp and tanh.
 TOLERANCE = {"float16": 2e-2, "bfloat16": 1e-1, "float32": 2e-4, "float64": 1e-10}
+# Kinds of random graphs (keyword arguments of `random_graph`).
+PROFILES: dict[str, dict[str, Any]] = {
+    "exact": {"exact": True, "dtype": float64, "network": True},
+    "exact_large": {
+        "exact": True, "dtype": float64, "network": True, "extents": LARGE_EXTENTS, "max_elements": 20_000,
+    },
+    "smooth": {"network": True},
+    "smooth_large": {"network": True, "extents": LARGE_EXTENTS, "max_elements": 20_000},
+}  # fmt: skip
 CANARY = 0xA5  # behind the arena: nothing may ever write there
 CANARY_BYTES = 4096
 
@@ -124,6 +136,11 @@ def mismatch(
     return difference(given, expected, exact=exact)
 
 
+def failure(graph: Graph, seed: int, exact: bool, threads: int = 1) -> str | None:
+    """`mismatch` with the values of `seed`, NaN in the temporaries and a canary behind them."""
+    return mismatch(graph, random_values(graph, seed, exact=exact), exact=exact, threads=threads, poison=True)
+
+
 # ---------------------------------------------------------------------- shrinking
 
 
@@ -144,6 +161,11 @@ def shrink(graph: Graph, fails: Fails, limit: int = 400) -> Graph:
                 graph, progress = candidate, True
                 break
     return graph
+
+
+def smallest_failure(graph: Graph, seed: int, exact: bool, threads: int = 1, limit: int = 400) -> Graph:
+    """`graph`, for which `failure` gives an answer, shrunk."""
+    return shrink(graph, lambda g: failure(g, seed, exact, threads) is not None, limit)
 
 
 def _smaller(graph: Graph) -> Iterator[Graph]:

@@ -55,7 +55,14 @@ def literal(value: float | int | bool, dtype: DType) -> str:
 FLOAT_COMPARE = {"eq": "oeq", "ne": "une", "lt": "olt", "le": "ole", "gt": "ogt", "ge": "oge"}
 FLOAT_BINARY = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
 INT_BINARY = {"add": "add", "sub": "sub", "mul": "mul", "and": "and", "or": "or", "xor": "xor", "shl": "shl"}
-FLOAT_UNARY = {"abs": "fabs", "sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "round": "roundeven", "trunc": "trunc"}
+FLOAT_UNARY = {
+    "abs": "fabs",
+    "sqrt": "sqrt",
+    "floor": "floor",
+    "ceil": "ceil",
+    "round": "roundeven",
+    "trunc": "trunc",
+}
 
 
 class Emitter:
@@ -241,13 +248,15 @@ class Emitter:
             return value.text
         assert isinstance(atom, Quotient | Remainder)
         shift, inner = self._shifted(atom)
-        value = self._uniform_index(inner)
-        if value.lstrip("-").isdigit():
-            number = int(value)
-            return str(number // atom.divisor - shift if isinstance(atom, Quotient) else number % atom.divisor)
+        dividend = self._uniform_index(inner)
+        if dividend.lstrip("-").isdigit():
+            number = int(dividend)
+            return str(
+                number // atom.divisor - shift if isinstance(atom, Quotient) else number % atom.divisor
+            )
         if isinstance(atom, Remainder):
-            return self._emit(f"urem i64 {value}, {atom.divisor}")
-        result = self._emit(f"udiv i64 {value}, {atom.divisor}")
+            return self._emit(f"urem i64 {dividend}, {atom.divisor}")
+        result = self._emit(f"udiv i64 {dividend}, {atom.divisor}")
         return self._emit(f"sub i64 {result}, {shift}") if shift else result
 
     @staticmethod
@@ -263,7 +272,9 @@ class Emitter:
         found = self._lookup(key)
         if found is not None:
             return found
-        uniform = Index(tuple((a, c) for a, c in index.terms if not self._is_varying(Index({a: 1}))), index.constant)
+        uniform = Index(
+            tuple((a, c) for a, c in index.terms if not self._is_varying(Index({a: 1}))), index.constant
+        )
         base = self._uniform_index(uniform)
         if width != "i64" and not base.lstrip("-").isdigit():
             base = self._emit(f"trunc i64 {base} to {width}")
@@ -362,7 +373,9 @@ class Emitter:
     def _masked_load(self, vector: str, pointer: str, mask: Value, memory: str, align: int) -> str:
         name = f"llvm.masked.load.v{self.lanes}{_suffix(memory)}.p0"
         self._declare(vector, name, "ptr", "i32 immarg", mask.type, vector)
-        return self._emit(f"call {vector} @{name}(ptr {pointer}, i32 {align}, {mask}, {vector} zeroinitializer)")
+        return self._emit(
+            f"call {vector} @{name}(ptr {pointer}, i32 {align}, {mask}, {vector} zeroinitializer)"
+        )
 
     def _all_true(self) -> Value:
         bits = ", ".join("i1 true" for _ in range(self.lanes))
@@ -398,7 +411,9 @@ class Emitter:
             if value.lanes:
                 raise AssertionError(f"{self.kernel.name}: a vector value stored to one address")
             value = self._to_memory(value, buffer.dtype)
-            self.lines.append(f"  store {value}, ptr {self._pointer(buffer, address)}, align {buffer.dtype.size}")
+            self.lines.append(
+                f"  store {value}, ptr {self._pointer(buffer, address)}, align {buffer.dtype.size}"
+            )
             return
         value = self._to_memory(self._splat(value), buffer.dtype)
         mask = self._mask(predicate)
@@ -422,7 +437,9 @@ class Emitter:
     def _from_memory(self, value: Value, dtype: DType) -> Value:
         if dtype != bool_:
             return value
-        return Value(self._emit(f"icmp ne {value}, {'zeroinitializer' if value.lanes else '0'}"), "i1", value.lanes)
+        return Value(
+            self._emit(f"icmp ne {value}, {'zeroinitializer' if value.lanes else '0'}"), "i1", value.lanes
+        )
 
     def _to_memory(self, value: Value, dtype: DType) -> Value:
         if dtype != bool_:
@@ -478,7 +495,9 @@ class Emitter:
         if isinstance(node, ir.Read):
             lanes = self.lanes if node.register.lanes else 0
             value = Value("", register_type(node.dtype), lanes)
-            return Value(self._emit(f"load {value.type}, ptr {self._slot(node.register)}"), value.element, lanes)
+            return Value(
+                self._emit(f"load {value.type}, ptr {self._slot(node.register)}"), value.element, lanes
+            )
         if isinstance(node, ir.IndexValue):
             return self._index_value(node)
         if isinstance(node, ir.InRange):
@@ -526,7 +545,10 @@ class Emitter:
             value = Value(self._varying_index(shifted, "i32"), "i32", self.lanes)
             limit = self._splat(Value(str(node.high - node.low), "i32", 0))
         else:
-            value, limit = Value(self._uniform_index(shifted), "i64", 0), Value(str(node.high - node.low), "i64", 0)
+            value, limit = (
+                Value(self._uniform_index(shifted), "i64", 0),
+                Value(str(node.high - node.low), "i64", 0),
+            )
         return Value(self._emit(f"icmp ult {value}, {limit.text}"), "i1", value.lanes)
 
     def _lane_reduce(self, node: ir.LaneReduce) -> Value:
@@ -542,7 +564,9 @@ class Emitter:
             name = f"llvm.vector.reduce.f{node.combine}.{suffix}"
             initial = "-0.0" if node.combine == "add" else "1.0"
             initial_text = literal(float(initial), dtype)
-            text = self._call(value.element, name, f"{value.element} {initial_text}", str(value), flags="reassoc ")
+            text = self._call(
+                value.element, name, f"{value.element} {initial_text}", str(value), flags="reassoc "
+            )
             return Value(text, value.element, 0)
         if dtype.is_float:
             operation = "fmaximum" if node.combine == "max" else "fminimum"
@@ -551,7 +575,11 @@ class Emitter:
         else:
             sign = "u" if dtype.kind == "uint" else "s"
             operation = {"add": "add", "mul": "mul"}.get(node.combine, sign + node.combine)
-        return Value(self._call(value.element, f"llvm.vector.reduce.{operation}.{suffix}", str(value)), value.element, 0)
+        return Value(
+            self._call(value.element, f"llvm.vector.reduce.{operation}.{suffix}", str(value)),
+            value.element,
+            0,
+        )
 
     def _cast(self, value: Value, source: DType, target: DType) -> Value:
         if source == target:
@@ -585,7 +613,9 @@ class Emitter:
 
     def _unary(self, node: ir.Unary, x: Value) -> Value:
         if node.op == "not":
-            ones = self._splat(Value("true" if node.dtype == bool_ else "-1", x.element, 0)) if x.lanes else None
+            ones = (
+                self._splat(Value("true" if node.dtype == bool_ else "-1", x.element, 0)) if x.lanes else None
+            )
             text = ones.text if ones else ("true" if node.dtype == bool_ else "-1")
             return Value(self._emit(f"xor {x}, {text}"), x.element, x.lanes)
         if node.dtype.is_float:
@@ -616,7 +646,9 @@ class Emitter:
             if dtype.is_float:
                 name = f"llvm.{op}imum.{_vector_suffix(x)}"
             elif dtype == bool_:
-                return Value(self._emit(f"{'and' if op == 'min' else 'or'} {x}, {y.text}"), x.element, x.lanes)
+                return Value(
+                    self._emit(f"{'and' if op == 'min' else 'or'} {x}, {y.text}"), x.element, x.lanes
+                )
             else:
                 name = f"llvm.{'u' if dtype.kind == 'uint' else 's'}{op}.{_vector_suffix(x)}"
             return Value(self._call(x.type, name, str(x), str(y)), x.element, x.lanes)
@@ -627,7 +659,9 @@ class Emitter:
                 op = "or" if op == "add" else "and"
             return Value(self._emit(f"{INT_BINARY[op]} {x}, {y.text}"), x.element, x.lanes)
         if op == "shr":
-            return Value(self._emit(f"{'ashr' if dtype.kind == 'int' else 'lshr'} {x}, {y.text}"), x.element, x.lanes)
+            return Value(
+                self._emit(f"{'ashr' if dtype.kind == 'int' else 'lshr'} {x}, {y.text}"), x.element, x.lanes
+            )
         if op == "mulhi":
             return self._multiply_high(x, y, dtype)
         return self._divide(op, x, y, dtype)

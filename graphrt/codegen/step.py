@@ -15,11 +15,11 @@ from ..dtypes import int64
 from ..ir import TensorType
 from ..loops import ir
 from ..ops.views import Constant
-from .lowered import Binding, LoweredStep
 from ..schedule.memory import MemoryPlan
 from ..schedule.plan import Schedule, Slot
 from .barriers import Region, barriers
 from .emit import emit
+from .lowered import Binding, LoweredStep
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,9 @@ def lower_step(
     bindings, positions = step_bindings(schedule)
     profile = _Profile(len(bindings), len(kernels)) if profile_threads else None
     if profile is not None:
-        bindings.append(Binding("state", "profile", TensorType((profile_threads, len(kernels) + 1, 8), int64)))
+        bindings.append(
+            Binding("state", "profile", TensorType((profile_threads, len(kernels) + 1, 8), int64))
+        )
     functions: dict[str, str] = {}  # function text without its name -> name
     texts: list[str] = []
     declarations: set[str] = set()
@@ -136,7 +138,9 @@ def lower_step(
         needed.setdefault(position, f"%p{position}")
         return needed[position]
 
-    waits = barriers([p.kernel for p in kernels], [[_region(s, plan, positions) for s in p.slots] for p in kernels])
+    waits = barriers(
+        [p.kernel for p in kernels], [[_region(s, plan, positions) for s in p.slots] for p in kernels]
+    )
     for number, placed in enumerate(kernels):
         kernel = placed.kernel
         text, wants = emit(kernel)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..loops import ir
-from ..loops.index import Index, Var, as_index, unravel
+from ..loops.index import Index, Quotient, Remainder, Var, as_index, unravel
 from ..schedule.fuse import Group, element_cost
 from .space import SERIAL_WORK, Axis, Point, SlotComposer, Slots, access_cost, make_kernel, nest
 
@@ -40,7 +40,7 @@ def walks(domain: tuple[int, ...], order: Sequence[int]) -> list[Walk]:
         return [Walk(((),), (1,), 0)]
     found = []
     for flat in range(rank, 0, -1):  # how many innermost axes are flattened into one
-        groups = tuple((a,) for a in order[: rank - flat]) + (tuple(order[rank - flat :]),)
+        groups = (*((a,) for a in order[: rank - flat]), tuple(order[rank - flat :]))
         extents = tuple(math.prod(domain[a] for a in axes) for axes in groups)
         found.append(Walk(groups, extents, len(groups) - 1))
     for vector in range(rank - 1):
@@ -58,7 +58,8 @@ def build_pointwise(group: Group, slots: Slots, lanes: int, threads: int):
     serial = work < SERIAL_WORK
     composer = SlotComposer(group, slots)
     axes = [
-        Axis(f"i{k}", extent, lanes if k == best.vector else 0, position=k) for k, extent in enumerate(best.extents)
+        Axis(f"i{k}", extent, lanes if k == best.vector else 0, position=k)
+        for k, extent in enumerate(best.extents)
     ]
     if not serial:
         choose_parallel(axes, threads)
@@ -105,7 +106,9 @@ def _cost(walk: Walk, group: Group, slots: Slots, lanes: int) -> float:
     waste = -(-extent // lanes) * lanes / max(1, extent)
     inner = 1.0 if walk.vector == len(walk.extents) - 1 else 1.1
     flat = 1.0 + 0.01 * len(walk.extents)
-    return access_cost([s.value for s in stores], stores, lane) * waste * inner * flat + _index_arithmetic(stores, lane)
+    return access_cost([s.value for s in stores], stores, lane) * waste * inner * flat + _index_arithmetic(
+        stores, lane
+    )
 
 
 def _index_arithmetic(stores: list[ir.Store], lane: Var) -> float:
@@ -113,4 +116,5 @@ def _index_arithmetic(stores: list[ir.Store], lane: Var) -> float:
     from .space import loads
 
     addresses = [s.address for s in stores] + [load.address for load in loads(s.value for s in stores)]
-    return sum(6.0 for a in addresses for atom, _ in a.terms if hasattr(atom, "divisor") and lane in atom.index.vars())
+    atoms = [atom for address in addresses for atom, _ in address.terms]
+    return 6.0 * sum(isinstance(a, Quotient | Remainder) and lane in a.index.vars() for a in atoms)

@@ -15,7 +15,18 @@ from ..loops.index import Index, Var, as_index
 from ..ops.base import ReductionOp
 from ..schedule.fuse import Group
 from .pointwise import choose_parallel
-from .space import SERIAL_WORK, Axis, Point, SlotComposer, Slots, access_cost, make_kernel, nest
+from .space import (
+    SERIAL_WORK,
+    Axis,
+    Point,
+    SlotComposer,
+    Slots,
+    access_cost,
+    accumulator_type,
+    lane_of,
+    make_kernel,
+    nest,
+)
 
 
 @dataclass(frozen=True)
@@ -51,28 +62,26 @@ def build_reduction(group: Group, slots: Slots, lanes: int, threads: int):
         for a, extent in enumerate(extents)
     ]
 
+    total_type = accumulator_type(anchor.dtype)
+
     def term(index: tuple[Index, ...], window: tuple[Index, ...]) -> ir.Scalar:
-        return op.term(
+        value = op.term(
             composer.builder, index, window, lambda k, at: composer.value(anchor.inputs[k], at), types
         )
+        return composer.builder.cast(value, total_type)
 
     counter = iter(range(1 << 30))
 
     def body(point: Point) -> list[ir.Statement]:
         index = tuple(point.indices[a][0] for a in range(len(domain)))
         lane_output = best.where == "output"
-        along = _lane_of(index[best.axis]) if lane_output else None
-        statements, result = _reduce(op, anchor.dtype, index, reduced, term, best, lanes, along, counter)
-        composer.overrides = {(anchor, index): result}
+        along = lane_of(index[best.axis]) if lane_output else None
+        statements, result = _reduce(op, total_type, index, reduced, term, best, lanes, along, counter)
+        composer.overrides = {(anchor, index): composer.builder.cast(result, anchor.dtype)}
         return statements + list(composer.stores(index))
 
     statements = nest(outputs, body)
     return make_kernel(group.name, composer, statements, lanes, serial)
-
-
-def _lane_of(index: Index) -> Var:
-    """The lane variable: the last term of block * lanes + lane."""
-    return index.terms[-1][0]
 
 
 def combine(op: str, x: ir.Scalar, y: ir.Scalar) -> ir.Scalar:
@@ -123,7 +132,7 @@ def _reduce(op, dtype, index, reduced, term, best, lanes, along, counter):
 def _cost(choice: Choice, group: Group, slots: Slots, lanes: int, extents: tuple[int, ...]) -> float:
     """Memory cost per element of one choice."""
     anchor = group.anchor
-    assert anchor is not None
+    assert anchor is not None and isinstance(anchor.op, ReductionOp)
     composer = SlotComposer(group, slots)
     lane = Var("lane", lanes)
 

@@ -24,6 +24,7 @@ def build_scatter(group: Group, slots: Slots, lanes: int, threads: int):
     """The kernel of a group whose anchor is a ScatterAdd."""
     anchor = group.anchor
     assert anchor is not None and isinstance(anchor.op, ScatterAdd) and group.stores == [anchor]
+    rows = anchor.op.rows
     indices, updates = anchor.inputs
     row_shape = anchor.shape[1:]
     columns = math.prod(row_shape)
@@ -35,19 +36,19 @@ def build_scatter(group: Group, slots: Slots, lanes: int, threads: int):
         return slot.layout.address(anchor.shape, (row, *unravel(column, row_shape)))
 
     axis = Axis("column", columns, lanes if columns > 1 else 0, position=0)
-    serial = columns * (anchor.op.rows + indices.type.size) < SERIAL_WORK or axis.count < 2
+    serial = columns * (rows + indices.type.size) < SERIAL_WORK or axis.count < 2
     if not serial:
         choose_parallel([axis], threads)
     axis.tile = min(TILE, max(1, axis.count // (threads if axis.parallel else 1)))
 
     def body(point: Point) -> list[ir.Statement]:
         positions = point.indices[0]
-        row = Var("row", anchor.op.rows)
+        row = Var("row", rows)
         zero = ir.Constant(0, anchor.dtype)
         clear: list[ir.Statement] = [ir.Store(table, address(as_index(row), p), zero) for p in positions]
         loops = [Var(f"u{k}", extent) for k, extent in enumerate(indices.shape)]
         at = tuple(as_index(var) for var in loops)
-        target = composer.builder.as_index(composer.value(indices, at), anchor.op.rows)
+        target = composer.builder.as_index(composer.value(indices, at), rows)
         add: list[ir.Statement] = []
         for p in positions:
             where = address(target, p)

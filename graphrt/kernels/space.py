@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ..dtypes import DType, float32
 from ..ir import Node
 from ..loops import ir
 from ..loops.index import Index, Var, as_index
@@ -47,7 +48,11 @@ class SlotComposer(Composer):
 
     def stored_as(self, node: Node, shape: tuple[int, ...], index: tuple[Index, ...]) -> ir.Scalar | None:
         slot = self.slots.get(node)
-        if slot is None or (node in self.group.members and node is not self.group.anchor) or node is self.group.anchor:
+        if (
+            slot is None
+            or (node in self.group.members and node is not self.group.anchor)
+            or node is self.group.anchor
+        ):
             return None
         address = slot.layout.address_as(node.shape, shape, index)
         return None if address is None else self.builder.load(self.buffer(slot), address)
@@ -61,6 +66,11 @@ class SlotComposer(Composer):
             value = self.value(node, position)
             result.append(ir.Store(self.buffer(slot), slot.layout.address(node.shape, position), value))
         return result
+
+
+def accumulator_type(dtype: DType) -> DType:
+    """The type sums are kept in: float32 for half precision, which would lose most terms of a long sum."""
+    return float32 if dtype.is_float and dtype.size == 2 else dtype
 
 
 # ---------------------------------------------------------------------- access analysis
@@ -93,7 +103,7 @@ def loads(roots: Iterable[ir.Scalar]) -> list[ir.Load]:
 
 
 def access(address: Index, var: Var) -> str:
-    """"uniform", "contiguous" or "varying": what the lanes of `var` touch."""
+    """ "uniform", "contiguous" or "varying": what the lanes of `var` touch."""
     if var not in address.vars():
         return "uniform"
     if address.coefficient(var) == 1 and var not in (address - as_index(var)).vars():
@@ -181,7 +191,7 @@ def _nest(axes: list[Axis], point: Point, body, active: int | None) -> list[ir.S
         lane = next((v for v in point.indices.get(-1, [])), None)
         if lane is None:
             return body(point)
-        var = lane.terms[0][0]
+        var = lane_of(lane)
         clean = Point({a: i for a, i in point.indices.items() if a != -1})
         return [ir.Loop(var, body(clean), "vector", active)]
     axis, rest = axes[0], axes[1:]
@@ -204,6 +214,13 @@ def _nest(axes: list[Axis], point: Point, body, active: int | None) -> list[ir.S
         loop = ir.Loop(var, _nest(rest, inner, body, active), kind, low=axis.low, high=axis.high)
         statements.append(loop)
     return statements
+
+
+def lane_of(index: Index) -> Var:
+    """The lane variable of an index block * lanes + lane."""
+    var = index.terms[-1][0]
+    assert isinstance(var, Var)
+    return var
 
 
 def make_kernel(

@@ -41,7 +41,9 @@ class Builder:
     def _integer_unary(self, name: str, x: ir.Scalar) -> ir.Scalar:
         if name == "sign":
             zero, one = ir.Constant(0, x.dtype), ir.Constant(1, x.dtype)
-            negative = ir.Select(ir.Binary("lt", x, zero), ir.Constant(-1 if x.dtype.kind == "int" else 0, x.dtype), zero)
+            negative = ir.Select(
+                ir.Binary("lt", x, zero), ir.Constant(-1 if x.dtype.kind == "int" else 0, x.dtype), zero
+            )
             return ir.Select(ir.Binary("gt", x, zero), one, negative)
         raise TypeError(f"{name} is not defined on {x.dtype}")
 

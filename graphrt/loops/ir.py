@@ -241,7 +241,9 @@ def children(node: Scalar) -> list[Scalar]:
         return parts + [scalar for scalar in _computed(node.address)]
     if isinstance(node, IndexValue | InRange):
         return _computed(node.index)
-    return [part for name in ("condition", "x", "y", "z") if isinstance(part := getattr(node, name, None), Scalar)]
+    return [
+        part for name in ("condition", "x", "y", "z") if isinstance(part := getattr(node, name, None), Scalar)
+    ]
 
 
 def _computed(index: Index) -> list[Scalar]:

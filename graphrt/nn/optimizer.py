@@ -122,7 +122,9 @@ class Optimizer(Cell):
     def decayed(self, grads: Sequence[Tensor]) -> list[Tensor]:
         """The gradients divided by the loss scale, with weight decay added (and centralized where asked for)."""
         pairs = zip(self.parameters, self._divided(grads), self._decay_of)
-        return self._centred([grad + parameter * decay if decay else grad for parameter, grad, decay in pairs])
+        return self._centred(
+            [grad + parameter * decay if decay else grad for parameter, grad, decay in pairs]
+        )
 
     def scaled(self, grads: Sequence[Tensor]) -> list[Tensor]:
         """The gradients divided by the loss scale (and centralized where asked for), for decoupled weight decay."""
@@ -185,7 +187,9 @@ def _groups(kind: str, parameters: Any) -> tuple[list[Group], bool]:
         if "params" in item:
             members = _only_parameters(kind, list(item["params"]))
             groups.append(
-                Group(members, item.get("lr"), item.get("weight_decay"), bool(item.get("grad_centralization")))
+                Group(
+                    members, item.get("lr"), item.get("weight_decay"), bool(item.get("grad_centralization"))
+                )
             )
     return (groups if order is None else _ordered(kind, groups, order)), True
 

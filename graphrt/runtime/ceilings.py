@@ -1,6 +1,6 @@
 """How fast this machine can run a kernel at best: its multiply-add peak and what its memory delivers.
 
-In: a thread count. Out: `Ceilings`, which turn operations and bytes into a least time.
+In: a thread count and the measured machine. Out: `Ceilings`, which turn operations and bytes into a least time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Level:
-    """Memory of `capacity` bytes (of all threads together; None: no limit) read at `bandwidth` bytes per second."""
+    """Memory of `capacity` bytes (what all threads reach; None: no limit), read at `bandwidth` bytes per second by all
+    threads together."""
 
     name: str
     capacity: int | None
@@ -20,33 +21,31 @@ class Level:
 @dataclass(frozen=True)
 class Ceilings:
     """Of `threads` threads together. `flops`: operations per second of the FMA units, two per multiply-add.
-    `levels`: memory from small to large; empty where bandwidth has not been measured."""
+    `levels`: memory from small to large, the last one without limit."""
 
     threads: int
     flops: float
-    levels: tuple[Level, ...] = ()
+    levels: tuple[Level, ...]
 
-    def level(self, footprint: int) -> Level | None:
-        """The smallest memory that holds so many bytes."""
-        for level in self.levels:
-            if level.capacity is None or footprint <= level.capacity:
-                return level
-        return self.levels[-1] if self.levels else None
+    def level(self, count: int) -> Level:
+        """The smallest memory that holds so many bytes: the fastest they can come from."""
+        return next(level for level in self.levels if level.capacity is None or count <= level.capacity)
 
-    def seconds(self, flops: int, count: int, footprint: int) -> float:
-        """The least time for so many operations on `count` bytes that live where `footprint` bytes fit: one divided
-        by min(FMA peak, intensity x bandwidth), per operation."""
-        level = self.level(footprint)
-        return max(flops / self.flops, count / level.bandwidth if level is not None else 0.0)
+    def seconds(self, flops: int, count: int) -> float:
+        """The least time for so many operations on `count` bytes: the operations divided by
+        min(FMA peak, intensity x bandwidth)."""
+        return max(flops / self.flops, count / self.level(count).bandwidth)
 
 
-def measure_ceilings(threads: int) -> Ceilings:
-    """The ceilings of this machine at this moment (0.1 s). Other programs make them appear lower than they are."""
-    from ..codegen.machine import fma_peak
+def machine_ceilings(threads: int, refresh: bool = False) -> Ceilings:
+    """The ceilings of this machine, which are measured once and kept; `refresh`: measure again, keep the higher."""
+    from ..codegen.machine import machine
 
-    return Ceilings(threads, fma_peak(threads))
-
-
-def highest(some: Ceilings, others: Ceilings) -> Ceilings:
-    """Of two measurements the one that was disturbed less."""
-    return max(some, others, key=lambda ceilings: ceilings.flops)
+    found = machine(refresh=refresh)
+    levels = (
+        Level("L1", threads * found.l1_bytes, threads * found.l1),
+        Level("L2", threads * found.l2_bytes, threads * found.l2),
+        Level("L3", found.l3_bytes, threads * found.l3),
+        Level("memory", None, max(found.memory, min(threads * found.memory, found.memory_all))),
+    )
+    return Ceilings(threads, threads * found.fma, levels)

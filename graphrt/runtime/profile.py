@@ -30,7 +30,7 @@ ENOUGH_COVERAGE = 0.97  # below this share of the wall clock a profile does not 
 class KernelProfile:
     """One kernel, averaged over the steps. `work_us` and `wait_us`: microseconds per step inside the kernel and at the
     barrier after it, by thread. `cell` and `line`: where its main operation comes from. `least_us`: what its
-    operations and bytes take at the machine's ceilings."""
+    operations and bytes take at the machine's ceilings; `memory`: the smallest memory that could hold those bytes."""
 
     name: str
     cell: str
@@ -39,6 +39,7 @@ class KernelProfile:
     wait_us: tuple[float, ...]
     work: Work
     least_us: float
+    memory: str
 
     @property
     def time_us(self) -> float:
@@ -81,7 +82,6 @@ class Profile:
     wall_us: float
     median_wall_us: float
     ticks_per_second: float
-    footprint: int
     ceilings: Ceilings
 
     @property
@@ -103,6 +103,11 @@ class Profile:
     def bytes(self) -> int:
         """Read and written by the kernels of one step, each tensor once per kernel."""
         return sum(kernel.work.bytes for kernel in self.kernels)
+
+    @property
+    def gflops(self) -> float:
+        """Achieved by the fastest kernel, in 1e9 operations per second."""
+        return max((kernel.gflops for kernel in self.kernels), default=0.0)
 
     @property
     def coverage(self) -> float:
@@ -136,6 +141,7 @@ class Profile:
                 "gflops": kernel.gflops,
                 "flops_per_byte": kernel.intensity,
                 "least_us": kernel.least_us,
+                "memory": kernel.memory,
                 "percent_of_ceiling": kernel.percent,
             }
             for kernel in self.kernels
@@ -154,7 +160,6 @@ class Profile:
             "accounted": self.accounted,
             "flops": self.flops,
             "bytes": self.bytes,
-            "footprint": self.footprint,
             "ticks_per_second": self.ticks_per_second,
             "ceilings": asdict(self.ceilings),
             "kernels": kernels,
@@ -260,7 +265,6 @@ def from_windows(windows: Sequence[Window], schedule: Schedule, ceilings: Ceilin
     best = min(windows, key=lambda window: window.seconds)
     ticks_per_second = best.ticks / best.seconds
     times = best.counters / (ticks_per_second * best.steps) * 1e6
-    footprint = _footprint(schedule)
     kernels = []
     for number, group in enumerate(schedule.groups):
         source, work = group.lead.source, group_work(group, schedule.slots)
@@ -272,7 +276,8 @@ def from_windows(windows: Sequence[Window], schedule: Schedule, ceilings: Ceilin
                 work_us=tuple(times[:, number, 0].tolist()),
                 wait_us=tuple(times[:, number, 1].tolist()),
                 work=work,
-                least_us=1e6 * ceilings.seconds(work.flops, work.bytes, footprint),
+                least_us=1e6 * ceilings.seconds(work.flops, work.bytes),
+                memory=ceilings.level(work.bytes).name,
             )
         )
     return Profile(
@@ -285,11 +290,5 @@ def from_windows(windows: Sequence[Window], schedule: Schedule, ceilings: Ceilin
         wall_us=best.seconds / best.steps * 1e6,
         median_wall_us=float(np.median([window.seconds / window.steps * 1e6 for window in windows])),
         ticks_per_second=ticks_per_second,
-        footprint=footprint,
         ceilings=ceilings,
     )
-
-
-def _footprint(schedule: Schedule) -> int:
-    """Bytes a step keeps coming back to: states, constants, temporaries (without sharing), and outputs."""
-    return sum(slot.bytes for slot in {*schedule.slots.values()} if slot.kind != "data")

@@ -20,7 +20,7 @@ def profile_text(profile: Profile) -> str:
     """Times in microseconds per step; `work` and `wait` have a column per thread."""
     threads = range(profile.threads)
     header = ["kernel", "of step", *(f"work {t}" for t in threads), *(f"wait {t}" for t in threads)]
-    header += ["kFLOP", "kB", "GFLOP/s", "FLOP/B", "% of ceiling", "from"]
+    header += ["kFLOP", "kB", "GFLOP/s", "FLOP/B", "fits", "% of ceiling", "from"]
     rows = [_row(profile, kernel) for kernel in profile.kernels]
     rows.append(
         [
@@ -37,7 +37,7 @@ def profile_text(profile: Profile) -> str:
             "all kernels", _share(profile, total), *_us(profile.work_us), *_us(profile.wait_us),
             f"{profile.flops / 1e3:.0f}", f"{profile.bytes / 1e3:.0f}",
             f"{profile.flops / profile.wall_us / 1e3:.1f}", f"{profile.flops / max(1, profile.bytes):.1f}",
-            f"{100 * least / profile.wall_us:.0f}",
+            "", f"{100 * least / profile.wall_us:.0f}",
         ]
     )  # fmt: skip
     lines = [
@@ -50,9 +50,12 @@ def profile_text(profile: Profile) -> str:
         f"rows explain {100 * profile.coverage:.1f} % of the wall clock; kernels and waits add up to "
         f"{100 * profile.accounted:.1f} % of the steps"
     )
-    if profile.median_wall_us > DISTURBED * profile.wall_us or any(k.percent > 105 for k in profile.kernels):
+    if (
+        profile.median_wall_us > DISTURBED * profile.wall_us
+        or profile.gflops * 1e9 > 1.05 * profile.ceilings.flops
+    ):
         lines.append(
-            "the runs or the ceilings differ: other programs use the CPUs, so do not trust single numbers"
+            "the runs differ, or the ceilings are too low: other programs use the CPUs, so do not trust single numbers"
         )
     if profile.coverage < ENOUGH_COVERAGE:
         lines.append(
@@ -65,7 +68,7 @@ def _row(profile: Profile, kernel: KernelProfile) -> list[str]:
     return [
         kernel.name, _share(profile, kernel.time_us), *_us(kernel.work_us), *_us(kernel.wait_us),
         f"{kernel.work.flops / 1e3:.0f}", f"{kernel.work.bytes / 1e3:.0f}",
-        f"{kernel.gflops:.1f}", f"{kernel.intensity:.1f}", f"{kernel.percent:.0f}",
+        f"{kernel.gflops:.1f}", f"{kernel.intensity:.1f}", kernel.memory, f"{kernel.percent:.0f}",
         f"{kernel.cell}  {_short(kernel.line)}".strip(),
     ]  # fmt: skip
 
@@ -89,11 +92,10 @@ def _blank(threads: Sequence[int]) -> list[str]:
 
 def _ceiling_line(profile: Profile) -> str:
     ceilings = profile.ceilings
-    text = f"ceilings of {ceilings.threads} thread(s): {ceilings.flops / 1e9:.0f} GFLOP/s"
-    level = ceilings.level(profile.footprint)
-    if level is None:
-        return f"{text}; bandwidth not measured, so kernels that only move data show 0 %"
-    return f"{text}, {level.bandwidth / 1e9:.0f} GB/s ({level.name}: the step touches {profile.footprint / 1e3:.0f} kB)"
+    memory = ", ".join(f"{level.name} {level.bandwidth / 1e9:.0f}" for level in ceilings.levels)
+    return (
+        f"ceilings of {ceilings.threads} thread(s): {ceilings.flops / 1e9:.0f} GFLOP/s; GB/s read: {memory}"
+    )
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -26,7 +26,9 @@ class ReferenceExecutable:
         values = dict(state)
         values |= {n.op.label: a for n, a in zip(self.graph.data_inputs, data)}  # type: ignore[attr-defined]
         outputs, updates = interpret(self.graph, values)
-        outputs = [np.array(a) for a in outputs]  # a result may be a state's own memory, which is overwritten next
+        outputs = [
+            np.array(a) for a in outputs
+        ]  # a result may be a state's own memory, which is overwritten next
         for label, value in {label: np.array(value) for label, value in updates.items()}.items():
             state[label][...] = value
         return outputs

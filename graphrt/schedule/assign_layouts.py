@@ -124,7 +124,9 @@ def _aligned(index: Index, extent: int, variable: Index, output_extent: int, lan
     if index.coefficient(var) == 1:  # an axis split in two: the variable is the fast part
         others = [(a, c) for a, c in index.terms if a != var]
         return index.constant % lanes == 0 and all(c % lanes == 0 for _, c in others)
-    if len(index.terms) == 1 and not index.constant and index.terms[0][1] == 1:  # two axes merged into the variable
+    if (
+        len(index.terms) == 1 and not index.constant and index.terms[0][1] == 1
+    ):  # two axes merged into the variable
         atom = index.terms[0][0]
         return isinstance(atom, Remainder) and atom.index == variable and atom.divisor % lanes == 0
     return False
@@ -152,6 +154,8 @@ def choose_lane_axes(graph: Graph, lanes: int) -> dict[Node, int]:
         flops = float(node.op.flops(*(n.type for n in node.inputs)))
         total += flops
         for k, extent in enumerate(node.shape):
+            if not extent:
+                continue
             carried = [operand for operand, _, out in kept[node] if out == k]
             fill = extent / (-(-extent // lanes) * lanes)
             root = sets.find((node, k))
@@ -159,14 +163,13 @@ def choose_lane_axes(graph: Graph, lanes: int) -> dict[Node, int]:
                 work[root] = work.get(root, 0.0) + flops * fill * fill
     chosen = [root for root in work if work[root] >= MINIMUM_WORK * total]
     rank_of = {root: number for number, root in enumerate(sorted(chosen, key=lambda r: -work[r]))}
-    return {
-        node: axis
-        for node in nodes
-        if scalar_constant(node) is None and (axis := _lane_axis(node, sets, rank_of, kept.get(node, []))) is not None
-    }
+    axes = {n: _lane_axis(n, sets, rank_of, kept.get(n, [])) for n in nodes if scalar_constant(n) is None}
+    return {node: axis for node, axis in axes.items() if axis is not None}
 
 
-def _lane_axis(node: Node, sets: _Sets, rank_of: dict[AxisKey, int], kept: list[tuple[int, int, int]]) -> int | None:
+def _lane_axis(
+    node: Node, sets: _Sets, rank_of: dict[AxisKey, int], kept: list[tuple[int, int, int]]
+) -> int | None:
     """The axis of the set with most work; of two axes in one set (queries and keys), the left operand's."""
     best: tuple[int, int, int] | None = None
     for k in range(node.type.rank):
@@ -294,7 +297,9 @@ def _contiguous_layout(at: tuple[Index, ...], lane: Var, lanes: int) -> Layout |
     return row_major(len(at)) if along[0] == len(at) - 1 else lanes_of(len(at), along[0], lanes)
 
 
-def _base_read(node: Node, index, layout_of, stored: set[Node]) -> tuple[Node | None, tuple[Index, ...], Index]:
+def _base_read(
+    node: Node, index, layout_of, stored: set[Node]
+) -> tuple[Node | None, tuple[Index, ...], Index]:
     """The one stored node an operand reads through views, the position and the address read."""
     prober = _Prober(layout_of, stored)
     position = [as_index(i) for i in index]

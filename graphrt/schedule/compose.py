@@ -35,7 +35,9 @@ class Composer:
         """The element of a node that lies in memory (or in a register), None if it must be composed."""
         raise NotImplementedError
 
-    def stored_as(self, node: Node, shape: tuple[int, ...], index: tuple[Index, ...]) -> loop_ir.Scalar | None:
+    def stored_as(
+        self, node: Node, shape: tuple[int, ...], index: tuple[Index, ...]
+    ) -> loop_ir.Scalar | None:
         """The element of a stored node seen through a reshape to `shape`, None where addresses do not simply carry
         over (the reshape's own index rule then decides)."""
         return None

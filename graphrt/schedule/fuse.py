@@ -31,6 +31,8 @@ EXPENSIVE = {
     "cos": 20, "sqrt": 6, "rsqrt": 6, "div": 4, "remainder": 8, "floor_div": 8,
 }  # fmt: skip
 RECOMPUTE_LIMIT = 1.5  # an element may be recomputed when the extra work stays below this
+SHORT_AXIS = 8  # an output axis too short to be worth vectorising along
+CACHED_BYTES = 1 << 20  # what one core's L2 cache holds
 DEPTH_LIMIT = 40  # longest chain of inlined nodes
 
 
@@ -85,7 +87,12 @@ def stored_nodes(graph: Graph, forced: Iterable[Node] = ()) -> set[Node]:
         repeats[node] = times
         if node.is_input or scalar_constant(node) is not None:
             continue
-        if isinstance(node.op, views.Constant) or node in roots or not isinstance(node.op, ElementOp) or (times - 1.0) * _inlined_cost(node) > RECOMPUTE_LIMIT:
+        if (
+            isinstance(node.op, views.Constant)
+            or node in roots
+            or not isinstance(node.op, ElementOp)
+            or (times - 1.0) * _inlined_cost(node) > RECOMPUTE_LIMIT
+        ):
             stored.add(node)
     _limit_depth(graph, stored)
     return stored
@@ -137,8 +144,10 @@ def _group_reads(group: Group, is_stored) -> tuple[dict[Node, list[tuple[Index, 
     for node in group.stores:
         if node is group.anchor:
             continue
+        assert isinstance(node.op, ElementOp)
         types = [n.type for n in node.inputs]
-        node.op.element(recorder.builder, index, lambda k, at, n=node: recorder.value(n.inputs[k], at), types)
+        operands = node.inputs
+        node.op.element(recorder.builder, index, lambda k, at: recorder.value(operands[k], at), types)  # noqa: B023
     return recorder.reads, index
 
 
@@ -159,7 +168,9 @@ def _anchor_reads(anchor: Node, is_stored) -> set[Node]:
     return found
 
 
-def fuse(graph: Graph, forced: Iterable[Node] = (), layouts: Mapping[Node, Layout] | None = None) -> list[Group]:
+def fuse(
+    graph: Graph, forced: Iterable[Node] = (), layouts: Mapping[Node, Layout] | None = None
+) -> list[Group]:
     """The groups of `graph` in execution order.
 
     `forced` nodes are stored whatever their cost; groups only merge when their results share one layout.
@@ -269,7 +280,11 @@ def _merge_epilogues(groups: list[Group], owner: dict[Node, Group], links: _Link
         while merged:
             merged = False
             for consumer in sorted(links.graph.successors(group), key=links.position.__getitem__):
-                if consumer.anchor is not None or consumer.domain != group.domain or not _may_merge(group, consumer):
+                if (
+                    consumer.anchor is not None
+                    or consumer.domain != group.domain
+                    or not _may_merge(group, consumer)
+                ):
                     continue
                 own = [indices for node, indices in consumer.reads.items() if node in group.members]
                 if not all(index == consumer.identity for indices in own for index in indices):
@@ -290,13 +305,22 @@ def _may_merge(a: Group, b: Group) -> bool:
     return a.layout == b.layout
 
 
+def accumulates_in_memory(anchor: Node) -> bool:
+    """Whether a contraction sums into its stored result block by block of its operands: few outputs with a short last
+    axis (a convolution's weight gradient) over operands that do not fit into the L2 cache."""
+    if not isinstance(anchor.op, ContractionOp) or anchor.type.rank < 3 or anchor.shape[-1] >= SHORT_AXIS:
+        return False
+    operands = sum(n.type.bytes for n in anchor.inputs)
+    return operands > CACHED_BYTES and operands > 4 * anchor.type.bytes and anchor.dtype.size >= 4
+
+
 def _is_epilogue(group: Group, consumer: Group) -> bool:
     """Contractions and reductions absorb arithmetic on their result, not windows or other reads of neighbours.
 
     A scatter absorbs nothing: its rows are complete only when all updates were added.
     """
     assert group.anchor is not None
-    if isinstance(group.anchor.op, ScatterAdd):
+    if isinstance(group.anchor.op, ScatterAdd) or accumulates_in_memory(group.anchor):
         return False
     return all(isinstance(node.op, ElementOp) and not is_window(node.op) for node in consumer.stores)
 
@@ -314,17 +338,23 @@ def _merge_siblings(groups: list[Group], owner: dict[Node, Group], links: _Links
             for second in siblings[k + 1 :]:
                 if not second.stores or len(first.stores) + len(second.stores) > 8:
                     continue
-                common = {n for n in first.reads if n.type.size * 4 >= first.lead.type.size} & set(second.reads)
+                common = {n for n in first.reads if n.type.size * 4 >= first.lead.type.size} & set(
+                    second.reads
+                )
                 if common and _may_merge(first, second) and not links.connected(first, second):
                     _join(first, second, owner, links)
 
 
 def _join(group: Group, other: Group, owner: dict[Node, Group], links: _Links) -> None:
-    renamed = {a.terms[0][0]: b for a, b in zip(other.identity, group.identity) if a.terms}
+    renamed: dict[Var, Index] = {}
+    for own, new in zip(other.identity, group.identity):
+        renamed |= {var: new for var in own.vars()}
     for node, indices in other.reads.items():
         if node in group.members:
             continue
-        group.reads.setdefault(node, []).extend(tuple(replace(i, renamed) for i in index) for index in indices)
+        group.reads.setdefault(node, []).extend(
+            tuple(replace(i, renamed) for i in index) for index in indices
+        )
     group.stores += other.stores
     group.members |= other.members
     for node in other.members:
@@ -361,4 +391,13 @@ def all_stores(groups: Iterable[Group]) -> list[Node]:
     return [node for group in groups for node in group.stores]
 
 
-__all__ = ["Elementwise", "Group", "ReductionOp", "all_stores", "domain_vars", "element_cost", "fuse", "stored_nodes"]
+__all__ = [
+    "Elementwise",
+    "Group",
+    "ReductionOp",
+    "all_stores",
+    "domain_vars",
+    "element_cost",
+    "fuse",
+    "stored_nodes",
+]

@@ -82,7 +82,9 @@ def plan_schedule(schedule: Schedule) -> MemoryPlan:
     return plan_memory(arena, lifetimes)
 
 
-def lifetimes_of(written: Sequence[Sequence[Node]], read: Sequence[Sequence[Node]]) -> dict[Node, tuple[int, int]]:
+def lifetimes_of(
+    written: Sequence[Sequence[Node]], read: Sequence[Sequence[Node]]
+) -> dict[Node, tuple[int, int]]:
     """First and last group that touches each node."""
     result: dict[Node, tuple[int, int]] = {}
     for number, nodes in enumerate(zip(written, read)):

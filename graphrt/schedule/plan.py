@@ -54,7 +54,9 @@ class Schedule:
             for node in group.stores:
                 slot = self.slots[node]
                 where = f"   # {node.source}" if node.source else ""
-                lines.append(f"    {slot.kind} {slot.label} {slot.layout}: {node.type} = {node.op.name}{where}")
+                lines.append(
+                    f"    {slot.kind} {slot.label} {slot.layout}: {node.type} = {node.op.name}{where}"
+                )
         return "\n".join([*lines, str(memory)])
 
 

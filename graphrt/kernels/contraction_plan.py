@@ -1,0 +1,243 @@
+"""The plan of a contraction: which axis carries the lanes, which register tile, from a small cost model.
+
+In: a `Contraction`, and how each operand's address depends on each axis (`analyse`). Out: a `Plan`. This file is the
+only place with tuning numbers of contractions.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+from ..ir import Node
+from ..loops import ir
+from ..loops.index import Index, Var, as_index
+from ..ops.base import Contraction
+from ..schedule.fuse import Group
+from .space import SlotComposer, Slots, access, loads
+
+# Tuning numbers of the plan's cost model, in units of one vector FMA.
+MAX_ACCUMULATORS = {16: 24, 8: 12, 4: 24}  # by float32 lanes: AVX-512, AVX2, NEON (32, 16 and 32 registers)
+LOAD = 0.45  # a contiguous or broadcast load that hits L1
+GATHER_LANE = 1.0  # one lane of a gather
+LOOP = 2.5  # branch and index updates of one innermost iteration
+LATENCY = 8  # independent accumulators needed to keep the FMA units busy
+LANE_REDUCE = 12.0  # folding one accumulator's lanes at the end
+STORE_VARYING = 16.0  # scattering one vector of results
+EDGE_TEST = 4.0  # a tile whose reads must be tested against the operand's edges one by one
+UNROLL_LIMIT = 150  # FMAs in one innermost block
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`vector`: the position (output axes first, then reduced) that carries the lanes, or None. `tiles`: unrolled
+    units by position."""
+
+    vector: int | None
+    tiles: tuple[int, ...]
+    cost: float
+
+
+@dataclass(frozen=True)
+class Dependence:
+    """Which positions each operand varies along, and how lanes along a position would touch left, right, output.
+
+    `unrolled_edges` are output positions along which the left operand may leave its bounds together with the last
+    reduced axis (that axis is unrolled: a tile over the whole position knows every real tap); `looped_edges` those
+    together with another reduced axis (its loop is narrowed, for tiles of one)."""
+
+    left: frozenset[int]
+    right: frozenset[int]
+    touch: tuple[tuple[str, str, str], ...]
+    unrolled_edges: frozenset[int] = frozenset()
+    looped_edges: frozenset[int] = frozenset()
+
+
+def operands(
+    composer: SlotComposer, anchor: Node, spec: Contraction, out, red, inside: frozenset[int] = frozenset()
+) -> tuple[ir.Scalar | None, ir.Scalar]:
+    """Both factors at one output and reduced position; the left one is None where it is always padding. Along the
+    axes `inside` of the left operand the caller's loops never leave its bounds."""
+    left = anchor.inputs[0]
+    at = [as_index(i) for i in spec.left_index(out, red)]
+    ranges: list[tuple[Index, int, int]] = []
+    for axis, (extent, step) in enumerate(zip(left.shape, spec.step or (1,) * len(at))):
+        if step > 1:
+            ranges.append((at[axis] % step, 0, 1))
+            at[axis] = at[axis] // step
+        if axis not in inside:
+            ranges.append((at[axis], 0, extent))
+    if any(index.high < low or index.low >= high for index, low, high in ranges):
+        return None, composer.value(anchor.inputs[1], spec.right_index(out, red))
+    zero = ir.Constant(0, left.dtype)
+    value = composer.builder.where_in_range(ranges, lambda: composer.value(left, at), zero)
+    return value, composer.value(anchor.inputs[1], spec.right_index(out, red))
+
+
+def analyse(group: Group, spec: Contraction, slots: Slots, lanes: int) -> Dependence:
+    """How operands and results depend on each axis; lanes are probed by splitting one axis at a time."""
+    anchor = group.anchor
+    assert anchor is not None
+    extents = spec.output + spec.reduce
+    plain = [as_index(Var(f"a{k}", e)) for k, e in enumerate(extents)]
+    composer = SlotComposer(group, slots)
+    rank = len(spec.output)
+    left, right = operands(composer, anchor, spec, plain[:rank], plain[rank:])
+
+    def positions(scalar: ir.Scalar | None) -> frozenset[int]:
+        if scalar is None:
+            return frozenset()
+        return frozenset(
+            k for k, index in enumerate(plain) if index.terms and index.terms[0][0] in scalar.vars
+        )
+
+    touch = []
+    for k, extent in enumerate(extents):
+        lane = Var("lane", lanes)
+        split = list(plain)
+        split[k] = as_index(Var("block", max(1, -(-extent // lanes)))) * lanes + as_index(lane)
+        probe = SlotComposer(group, slots)
+        out = tuple(split[:rank])
+
+        def worst(scalar: ir.Scalar | None, lane=lane) -> str:
+            kinds = [access(load.address, lane) for load in loads([scalar])] if scalar is not None else []
+            return next((kind for kind in ("varying", "contiguous", "uniform") if kind in kinds), "uniform")
+
+        touches = [worst(value) for value in operands(probe, anchor, spec, out, split[rank:])]
+        if k < len(spec.output):
+            probe.overrides = {(anchor, out): ir.Constant(0, anchor.dtype)}
+            kinds = [access(s.address, lane) for s in probe.stores(out)]
+            touches.append(next((x for x in ("varying", "contiguous", "uniform") if x in kinds), "uniform"))
+        else:
+            touches.append("uniform")
+        touch.append(tuple(touches))
+    unrolled, looped = _edges(anchor, spec, plain)
+    return Dependence(positions(left), positions(right), tuple(touch), unrolled, looped)  # type: ignore[arg-type]
+
+
+def _edges(anchor: Node, spec: Contraction, plain: list[Index]) -> tuple[frozenset[int], frozenset[int]]:
+    """Output positions whose left index may leave the operand, by the reduced axis that moves it there."""
+    rank = len(spec.output)
+    unrolled: set[int] = set()
+    looped: set[int] = set()
+    for index, extent in zip(spec.left_index(plain[:rank], plain[rank:]), anchor.inputs[0].shape):
+        index = as_index(index)
+        if index.low >= 0 and index.high < extent:
+            continue
+        variables = index.vars()
+        last = any(v in variables for v in plain[-1].vars())
+        for k in range(rank):
+            if plain[k].vars() & variables:
+                (unrolled if last else looped).add(k)
+    return frozenset(unrolled), frozenset(looped)
+
+
+def choose_plan(spec: Contraction, dependence: Dependence, lanes: int) -> Plan:
+    """The cheapest plan over vector axes and register tiles."""
+    extents = spec.output + spec.reduce
+    best: Plan | None = None
+    for vector in range(len(extents)):
+        if extents[vector] < 2:
+            continue
+        for tiles in _tilings(spec, dependence, vector, lanes):
+            cost = _cost(spec, dependence, vector, tiles, lanes)
+            if best is None or cost < best.cost - 1e-9:
+                best = Plan(vector, tiles, cost)
+    if best is None:
+        best = Plan(None, (1,) * len(extents), 0.0)
+    return best
+
+
+def _units(extent: int, lanes: int, is_vector: bool) -> int:
+    return -(-extent // lanes) if is_vector else extent
+
+
+def _sizes(count: int, limit: int) -> list[int]:
+    """Tile sizes worth trying for an axis of `count` units: exact divisors, and a few others."""
+    sizes = {d for d in range(1, min(count, limit) + 1) if count % d == 0}
+    sizes |= {d for d in (2, 3, 4, 5, 6, 7, 8, 12) if d <= min(count, limit)}
+    return sorted(sizes)
+
+
+def _tilings(spec: Contraction, dependence: Dependence, vector: int, lanes: int):
+    """Register tiles: up to two axes that only the left operand follows times up to two only the right follows."""
+    limit = MAX_ACCUMULATORS.get(lanes, 12)
+    rank = len(spec.output)
+    extents = spec.output + spec.reduce
+
+    def sides(operand: frozenset[int], other: frozenset[int]) -> list[list[tuple[int, int]]]:
+        axes = [k for k in range(rank) if k in operand and k not in other]
+        axes = sorted(axes, key=lambda k: (k != vector, -k))
+        options: list[list[tuple[int, int]]] = [[]]
+        for k in axes:
+            for size in _sizes(_units(extents[k], lanes, k == vector), limit):
+                if size > 1:
+                    options.append([(k, size)])
+        for a, b in itertools.combinations(axes, 2):
+            for size_a in _sizes(_units(extents[a], lanes, a == vector), limit):
+                for size_b in _sizes(_units(extents[b], lanes, b == vector), limit):
+                    if size_a > 1 and size_b > 1 and size_a * size_b <= limit:
+                        options.append([(a, size_a), (b, size_b)])
+        return options
+
+    left_options = sides(dependence.left, dependence.right)
+    right_options = sides(dependence.right, dependence.left)
+    for left in left_options:
+        for right in right_options:
+            if math.prod(s for _, s in left + right) > limit:
+                continue
+            tiles = [1] * len(extents)
+            for k, size in left + right:
+                tiles[k] = size
+            yield tuple(tiles)
+
+
+def _cost(spec: Contraction, d: Dependence, vector: int, tiles: tuple[int, ...], lanes: int) -> float:
+    """Estimated time of the whole contraction, in vector FMAs."""
+    rank = len(spec.output)
+    extents = spec.output + spec.reduce
+    tile = math.prod(tiles[:rank])
+    left_loads = math.prod(tiles[k] for k in range(rank) if k in d.left)
+    right_loads = math.prod(tiles[k] for k in range(rank) if k in d.right)
+    touch_left, touch_right, touch_out = d.touch[vector]
+    load = 0.0
+    for touch, count in ((touch_left, left_loads), (touch_right, right_loads)):
+        load += count * (LOAD if touch != "varying" else GATHER_LANE * lanes)
+    unroll = unroll_of(spec, tile)
+    steps = math.prod(_units(e, lanes, rank + k == vector) for k, e in enumerate(spec.reduce))
+    # Both load ports and FMA units are busy at once; the larger of the two binds, the smaller shows a little.
+    per_step = max(tile, load) + 0.25 * min(tile, load) + LOOP / unroll
+    per_step *= max(1.0, (LATENCY / tile) if tile < LATENCY else 1.0)
+    finish = tile * 2.0
+    if vector >= rank:
+        finish += tile * LANE_REDUCE
+    elif touch_out == "varying":
+        finish += tile * STORE_VARYING
+    total = 1.0
+    for k in range(rank):
+        units = _units(extents[k], lanes, k == vector)
+        total *= _tile_factor(units, tiles[k])
+        whole = tiles[k] == (extents[k] if k in d.unrolled_edges else 1)
+        if k in d.unrolled_edges | d.looped_edges and (k == vector or not whole):
+            total *= EDGE_TEST
+    # A partly filled last block of lanes costs as much as a full one: `_units` already rounds up.
+    return total * (per_step * steps + finish) / tile
+
+
+def _tile_factor(units: int, size: int) -> float:
+    """Units of work counting that a remainder tile runs less efficiently."""
+    full, rest = divmod(units, size)
+    return full * size + (rest + 0.35 * (size - rest) if rest else 0)
+
+
+def unroll_of(spec: Contraction, tile: int) -> int:
+    """How many innermost reduced indices are unrolled into one block."""
+    if not spec.reduce or not spec.reduce[-1]:
+        return 1
+    last = spec.reduce[-1]
+    if last * tile <= UNROLL_LIMIT and last <= 8:
+        return last
+    return next(
+        (u for u in (8, 4, 2) if last % u == 0 and u * tile <= UNROLL_LIMIT // 1.5 and u * tile <= 96), 1
+    )
