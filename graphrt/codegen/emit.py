@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..dtypes import DType, bool_, int64
+from ..dtypes import DType, bool_, float32, int64
 from ..loops import ir
 from ..loops.builder import identity
 from ..loops.index import Computed, Index, Quotient, Remainder, Var
+from . import narrow
 
 
 @dataclass(frozen=True)
@@ -589,11 +590,16 @@ class Emitter:
         if target == bool_:
             operation = "fcmp une" if source.is_float else "icmp ne"
             return Value(self._emit(f"{operation} {value}, {zero}"), "i1", value.lanes)
+        if target.name == "bfloat16" and value.element != "float":
+            return narrow.bfloat_from_float(self, self._cast(value, source, float32))
         if source.is_float and target.is_float:
-            if source.size == target.size:  # float16 with bfloat16
-                middle = Value("", "float", value.lanes)
-                value = Value(self._emit(f"fpext {value} to {middle.type}"), "float", value.lanes)
+            if target.name == "bfloat16":
+                return narrow.bfloat_from_float(self, value)
+            if source.size == target.size:  # bfloat16 to float16
+                value = self._cast(value, source, float32)
                 operation = "fptrunc"
+            elif target.name == "float16" and value.element == "double":
+                value, operation = narrow.float_from_double_to_odd(self, value), "fptrunc"
             else:
                 operation = "fpext" if target.size > source.size else "fptrunc"
         elif source.is_float:
@@ -610,6 +616,23 @@ class Emitter:
             else:
                 operation = "sext" if source.kind == "int" else "zext"
         return Value(self._emit(f"{operation} {value} to {result.type}"), result.element, value.lanes)
+
+    # What narrow.py builds its conversions from.
+    def typed(self, like: Value, element: str) -> Value:
+        """A value yet without text, of another element type and as many lanes."""
+        return Value("", element, like.lanes)
+
+    def emitted(self, text: str, like: Value) -> Value:
+        """The result of an instruction, of the type of `like`."""
+        return Value(self._emit(text), like.element, like.lanes)
+
+    def number(self, value: int, like: Value) -> str:
+        """An integer constant as an operand beside `like`."""
+        return self._splat(Value(str(value), like.element, 0)).text if like.lanes else str(value)
+
+    def magnitude(self, x: Value) -> Value:
+        """|x| of a float."""
+        return Value(self._call(x.type, f"llvm.fabs.{_vector_suffix(x)}", str(x)), x.element, x.lanes)
 
     def _unary(self, node: ir.Unary, x: Value) -> Value:
         if node.op == "not":

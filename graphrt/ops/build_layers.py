@@ -10,9 +10,9 @@ import numpy as np
 from ..errors import ArgumentError, ShapeError
 from ..ir import Node, apply, current_source
 from . import attention, losses, normalization
-from .build_elementwise import add, div, maximum, mul, sqrt, where
+from .build_elementwise import add, div, maximum, mul, sqrt, sub, where
 from .build_network import _pair, avg_pool2d, matmul
-from .build_reductions import reduce_mean, reduce_sum, variance
+from .build_reductions import reduce_mean, reduce_sum
 from .build_views import ones, swap_last_axes, zeros
 from .operands import Operand, as_node, cast, constant, normal_axis, promoted
 
@@ -25,8 +25,10 @@ def batch_statistics(x: Operand) -> tuple[Node, Node]:
             "batch_statistics: the input needs a channel axis", expected="float32[N, C, ...]",
             given=x.type.describe(), at=current_source(),
         )  # fmt: skip
-    axes = normalization.channel_axes(len(x.shape))
-    return reduce_mean(x, axes), variance(x, axes)
+    count = float(max(1, x.type.size // max(1, x.shape[1])))
+    mean = div(normalization.channel_sum(x), count)
+    centred = sub(x, normalization.per_channel(mean, x))
+    return mean, div(normalization.channel_sum(mul(centred, centred)), count)
 
 
 def batch_norm(

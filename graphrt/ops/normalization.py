@@ -24,6 +24,13 @@ def channel_axes(rank: int) -> tuple[int, ...]:
     return (0, *range(2, rank))
 
 
+def channel_sum(x: Node) -> Node:
+    """The sum of every channel of x (N, C, ...): (C,). First within each image, then over the images: the rounding
+    errors of two short sums are far smaller than those of a long one."""
+    within = build.reduce_sum(x, tuple(range(2, len(x.shape))))
+    return build.reduce_sum(within, (0,))
+
+
 def per_channel(vector: Node, x: Node) -> Node:
     """A (C,) vector repeated over x (N, C, ...)."""
     return apply(Broadcast(x.shape, (1,)), vector)
@@ -113,10 +120,9 @@ class BatchNormTraining(CompositeOp):
     def vjp(self, g: Node, y: Node, *x: Node) -> tuple[Node, Node, Node]:
         image, gamma, _ = x
         centred, scale = self._parts(image)
-        axes = channel_axes(len(image.shape))
         count = float(image.type.size // image.shape[1])
-        total = build.reduce_sum(g, axes)
-        along = build.mul(build.reduce_sum(build.mul(g, centred), axes), scale)
+        total = channel_sum(g)
+        along = build.mul(channel_sum(build.mul(g, centred)), scale)
         mean = per_channel(build.div(total, count), image)
         slope = per_channel(build.div(build.mul(along, scale), count), image)
         inner = build.sub(build.sub(g, mean), build.mul(centred, slope))
@@ -159,10 +165,9 @@ class BatchNormInference(CompositeOp):
         image, gamma, _, mean, variance = x
         inverse = self._scale(variance)
         scale = build.mul(gamma, inverse)
-        axes = channel_axes(len(image.shape))
-        total = build.reduce_sum(g, axes)
+        total = channel_sum(g)
         centred = build.sub(image, per_channel(mean, image))
-        along = build.mul(build.reduce_sum(build.mul(g, centred), axes), inverse)
+        along = build.mul(channel_sum(build.mul(g, centred)), inverse)
         by_mean = build.neg(build.mul(total, scale))
         by_variance = build.mul(build.mul(along, -0.5), build.mul(scale, inverse))
         return build.mul(g, per_channel(scale, image)), along, total, by_mean, by_variance

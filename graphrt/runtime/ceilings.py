@@ -42,10 +42,14 @@ def machine_ceilings(threads: int, refresh: bool = False) -> Ceilings:
     from ..codegen.machine import machine
 
     found = machine(refresh=refresh)
+    # What is near is never slower than what is far; a small working set is just harder to measure.
+    l3 = max(found.l3, found.memory)
+    l2 = max(found.l2, l3)
+    l1 = max(found.l1, l2)
     levels = (
-        Level("L1", threads * found.l1_bytes, threads * found.l1),
-        Level("L2", threads * found.l2_bytes, threads * found.l2),
-        Level("L3", found.l3_bytes, threads * found.l3),
+        Level("L1", threads * found.l1_bytes, threads * l1),
+        Level("L2", threads * found.l2_bytes, threads * l2),
+        Level("L3", found.l3_bytes, threads * l3),
         Level("memory", None, max(found.memory, min(threads * found.memory, found.memory_all))),
     )
     return Ceilings(threads, threads * found.fma, levels)

@@ -141,5 +141,8 @@ def _module_text(steps: Sequence[LoweredStep], entry: str, chosen: Target) -> st
     barrier = driver.barrier_text(chosen.is_x86, chosen.is_aarch64)
     declarations -= {line for line in barrier.splitlines() if line.startswith("declare")}
     # Kernels stay functions of their own: inlined into one body they cost LLVM quadratic time and spill registers.
-    kernels = f'attributes #0 = {{ noinline nounwind "prefer-vector-width"="{32 * chosen.lanes}" }}\n'
+    # No builtins: LLVM would make calls of memcpy and memset out of loops.
+    kernels = (
+        f'attributes #0 = {{ noinline nounwind "no-builtins" "prefer-vector-width"="{32 * chosen.lanes}" }}\n'
+    )
     return "\n".join([*sorted(declarations), barrier, *(step.text for step in steps), entry, kernels])

@@ -29,9 +29,9 @@ from graphrt.passes import pipeline
 
 SEEDS = {
     "exact": range(300),
-    "exact_large": range(300, 400),
-    "smooth": range(400, 480),
-    "smooth_large": range(480, 520),
+    "exact_large": range(300, 340),
+    "smooth": range(400, 440),
+    "smooth_large": range(480, 500),
 }
 GROUP = 10  # seeds per test: one test per seed would spend its time in reporting
 ROOT = Path(__file__).parents[2]
@@ -81,10 +81,10 @@ def test_random_graphs_contain_every_kind_of_operation() -> None:
 
 
 @pytest.mark.parametrize("name", ["exact_large", "smooth_large"])
-@pytest.mark.parametrize("first", range(0, 40, 10))
+@pytest.mark.parametrize("first", (0, 5))
 def test_results_do_not_depend_on_the_number_of_threads(name: str, first: int) -> None:
     """Bit for bit, rounding included."""
-    for seed in range(first, first + 10):
+    for seed in range(first, first + 5):
         graph = random_graph(seed, 8, **PROFILES[name])
         values = random_values(graph, seed, exact=PROFILES[name].get("exact", False))
         alone = run_native(graph, values, threads=1)
@@ -94,7 +94,7 @@ def test_results_do_not_depend_on_the_number_of_threads(name: str, first: int) -
 
 
 def test_repeated_runs_give_the_same_bits() -> None:
-    for seed in range(10):
+    for seed in range(5):
         graph = random_graph(seed, **PROFILES["smooth_large"])
         values = random_values(graph, seed)
         step = compiler.lower(compiler.optimize(graph), threads=2)
@@ -113,7 +113,7 @@ def test_any_single_pass_or_none_is_enough(name: str) -> None:
     assert EXPAND[0] == "expand_composites"
     chosen = [EXPAND, *(p for p in pipeline.PASSES[1:] if p[0] == name)]
     for seed in range(50):
-        graph = random_graph(seed, 12, **PROFILES["exact"])
+        graph = random_graph(seed, 8, **PROFILES["exact"])
         values = random_values(graph, seed, exact=True)
         reason = mismatch(
             graph, values, exact=True, optimize=lambda g: pipeline.run(g, passes=chosen), poison=True
@@ -128,7 +128,7 @@ def test_any_single_pass_or_none_is_enough(name: str) -> None:
 def test_eight_lanes_instead_of_sixteen(tmp_path: Path) -> None:
     """The same check in a process that generates code for another vector width."""
     command = [
-        sys.executable, str(ROOT / "tools" / "fuzz.py"), "--graphs", "60", "--seed", "1000", "--target", "haswell",
+        sys.executable, str(ROOT / "tools" / "fuzz.py"), "--graphs", "20", "--seed", "1000", "--target", "haswell",
         "--failures", str(tmp_path),
     ]  # fmt: skip
     found = subprocess.run(

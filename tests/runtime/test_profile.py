@@ -215,7 +215,9 @@ def test_ceilings_of_this_machine():
     assert 0 < one.flops < two.flops
     assert [level.name for level in one.levels] == ["L1", "L2", "L3", "memory"]
     assert one.levels[-1].capacity is None
-    assert all(level.bandwidth > 0 for level in one.levels)
+    rates = [level.bandwidth for level in one.levels]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] > 0
 
 
 def made_up_profile():
