@@ -106,17 +106,18 @@ def lower(
     from .schedule.memory import plan_schedule
     from .schedule.plan import schedule
     from .schedule.report import FusedKernels
+    from .schedule.work import useful_threads
 
     chosen = target()
     planned = schedule(transposed_products(explicit_padding(graph)), chosen.lanes)
     memory = plan_schedule(planned)
     if record is not None:
         record("fused", FusedKernels(planned, memory))
-    count = threads or default_threads()
+    count = useful_threads(planned.graph, threads or default_threads())
     kernels = [PlacedKernel(*build_kernel(g, planned.slots, chosen.lanes, count)) for g in planned.groups]
     if record is not None:
         record("loops", [placed.kernel for placed in kernels])
-    step = lower_step(planned, kernels, memory, name, profile_threads=count if profile else 0)
+    step = lower_step(planned, kernels, memory, name, threads=count, profile=profile)
     if record is not None:
         record("llvm", step)
     return step

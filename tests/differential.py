@@ -7,8 +7,11 @@ None; `shrink(...)`, a smaller graph that still fails; `write_repro(...)`, that 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from random_graphs import LARGE_EXTENTS, random_values
@@ -41,6 +44,32 @@ CANARY = 0xA5  # behind the arena: nothing may ever write there
 CANARY_BYTES = 4096
 
 
+@contextmanager
+def eager_threads() -> Iterator[None]:
+    """Inside, every kernel that can be split is split, however small: otherwise small graphs run on one thread and
+    say nothing about chunks and barriers."""
+    modules = [
+        import_module(f"graphrt.kernels.{name}")
+        for name in ("pointwise", "reduction", "contraction", "scatter")
+    ]
+    with ExitStack() as stack:
+        for module in modules:
+            if hasattr(module, "SERIAL_WORK"):
+                stack.enter_context(mock.patch.object(module, "SERIAL_WORK", 0))
+        stack.enter_context(
+            mock.patch("graphrt.schedule.work.useful_threads", lambda graph, threads: threads)
+        )
+        yield
+
+
+def lowered(graph: Graph, threads: int = 1) -> LoweredStep:
+    """An optimized graph as LLVM IR; with more than one thread everything is split that can be."""
+    if threads == 1:
+        return compiler.lower(graph, threads=1)
+    with eager_threads():
+        return compiler.lower(graph, threads=threads)
+
+
 def run_native(
     graph: Graph,
     values: Arrays,
@@ -53,9 +82,7 @@ def run_native(
 
     `poison` fills the temporaries with NaN first and checks the memory behind them afterwards.
     """
-    return run_step(
-        compiler.lower(optimize(graph), threads=threads), graph, values, threads=threads, poison=poison
-    )
+    return run_step(lowered(optimize(graph), threads), graph, values, threads=threads, poison=poison)
 
 
 def run_step(

@@ -107,21 +107,24 @@ def step_bindings(schedule: Schedule) -> tuple[list[Binding], dict[Slot, int]]:
 
 
 def lower_step(
-    schedule: Schedule, kernels: Sequence[PlacedKernel], plan: MemoryPlan, name: str, profile_threads: int = 0
+    schedule: Schedule,
+    kernels: Sequence[PlacedKernel],
+    plan: MemoryPlan,
+    name: str,
+    threads: int,
+    profile: bool = False,
 ) -> LoweredStep:
-    """The LLVM IR of one step called `name`.
+    """The LLVM IR of one step called `name`, planned for `threads` threads.
 
-    With `profile_threads` the step also binds the state "profile", int64[threads, kernels + 1, 8], and adds the cycles
+    With `profile` the step also binds the state "profile", int64[threads, kernels + 1, 8], and adds the cycles
     each thread spends in every kernel (column 0) and waiting after it (column 1). The last row: cycles of whole steps
     (column 0), from the end of one step to the beginning of the next (column 1), the counter at the last end (column
     2; zero it, with the rest, before a run).
     """
     bindings, positions = step_bindings(schedule)
-    profile = _Profile(len(bindings), len(kernels)) if profile_threads else None
-    if profile is not None:
-        bindings.append(
-            Binding("state", "profile", TensorType((profile_threads, len(kernels) + 1, 8), int64))
-        )
+    counters = _Profile(len(bindings), len(kernels)) if profile else None
+    if counters is not None:
+        bindings.append(Binding("state", "profile", TensorType((threads, len(kernels) + 1, 8), int64)))
     functions: dict[str, str] = {}  # function text without its name -> name
     texts: list[str] = []
     declarations: set[str] = set()
@@ -153,18 +156,18 @@ def lower_step(
         separator = ", " if arguments else ""
         if waits[number]:
             body.append("  call void @graphrt_barrier(ptr %barrier, i64 %nth)")
-        if profile is not None:
-            body += profile.waited(number - 1)
+        if counters is not None:
+            body += counters.waited(number - 1)
         if kernel.serial:
             call = f"call void @{functions[key]}({arguments}{separator}i64 0, i64 1)"
             body += [f"  br i1 %first, label %run{number}, label %next{number}", f"run{number}:", f"  {call}"]
             body += [f"  br label %next{number}", f"next{number}:"]
         else:
             body.append(f"  call void @{functions[key]}({arguments}{separator}i64 %tid, i64 %nth)")
-        if profile is not None:
-            body += profile.worked(number)
-    if profile is not None:
-        body += profile.whole()
+        if counters is not None:
+            body += counters.worked(number)
+    if counters is not None:
+        body += counters.whole()
         declarations.add("declare i64 @llvm.readcyclecounter()")
     head = ["  %first = icmp eq i64 %tid, 0"]
     for position, register in sorted(needed.items()):
@@ -172,8 +175,8 @@ def lower_step(
         head.append(f"  {register} = load ptr, ptr {register}.at, align 8")
     for offset, register in sorted(offsets.items()):
         head.append(f"  {register} = getelementptr i8, ptr %arena, i64 {offset}")
-    if profile is not None:
-        head += profile.head()
+    if counters is not None:
+        head += counters.head()
     step = (
         f"define internal void @{name}(ptr noalias %arena, ptr %bindings, i64 %tid, i64 %nth, ptr %barrier) {{\n"
         + "\n".join(["entry:", *head, *body, "  ret void"])
@@ -186,6 +189,6 @@ def lower_step(
         declarations=frozenset(declarations),
         bindings=tuple(bindings),
         arena_bytes=plan.arena_bytes,
-        parallel=any(not p.kernel.serial for p in kernels),
+        parallel=threads > 1 and any(not p.kernel.serial for p in kernels),
         updates=updates,
     )

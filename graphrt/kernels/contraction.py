@@ -276,7 +276,8 @@ def _loop_order(outputs: list[Axis], d: Dependence, plan: Plan) -> list[Axis]:
 def _reduced_axes(spec: Contraction, plan: Plan, lanes: int) -> list[Axis]:
     rank = len(spec.output)
     tile = math.prod(plan.tiles[:rank])
-    unroll = unroll_of(spec, tile)
+    folds = plan.vector is not None and plan.vector >= rank
+    unroll = unroll_of(spec, tile, folds)
     axes = []
     for k, extent in enumerate(spec.reduce):
         is_vector = rank + k == plan.vector

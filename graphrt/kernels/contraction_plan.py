@@ -23,6 +23,7 @@ LOAD = 0.45  # a contiguous or broadcast load that hits L1
 GATHER_LANE = 1.0  # one lane of a gather
 LOOP = 2.5  # branch and index updates of one innermost iteration
 LATENCY = 8  # independent accumulators needed to keep the FMA units busy
+CROWDED = 18  # accumulators beyond which two vector operands leave no register to share loads
 LANE_REDUCE = 12.0  # folding one accumulator's lanes at the end
 STORE_VARYING = 16.0  # scattering one vector of results
 EDGE_TEST = 4.0  # a tile whose reads must be tested against the operand's edges one by one
@@ -204,7 +205,7 @@ def _cost(spec: Contraction, d: Dependence, vector: int, tiles: tuple[int, ...],
     load = 0.0
     for touch, count in ((touch_left, left_loads), (touch_right, right_loads)):
         load += count * (LOAD if touch != "varying" else GATHER_LANE * lanes)
-    unroll = unroll_of(spec, tile)
+    unroll = unroll_of(spec, tile, vector >= rank)
     steps = math.prod(_units(e, lanes, rank + k == vector) for k, e in enumerate(spec.reduce))
     # Both load ports and FMA units are busy at once; the larger of the two binds, the smaller shows a little.
     per_step = max(tile, load) + 0.25 * min(tile, load) + LOOP / unroll
@@ -231,8 +232,14 @@ def _tile_factor(units: int, size: int) -> float:
     return full * size + (rest + 0.35 * (size - rest) if rest else 0)
 
 
-def unroll_of(spec: Contraction, tile: int) -> int:
-    """How many innermost reduced indices are unrolled into one block."""
+def unroll_of(spec: Contraction, tile: int, folds: bool) -> int:
+    """How many innermost reduced indices are unrolled into one block.
+
+    With lanes along a reduced axis (`folds`) both factors are vectors: unrolled positions of a convolution share them,
+    and keeping the shared ones costs more registers than a full tile leaves.
+    """
+    if folds and tile > CROWDED:
+        return 1
     if not spec.reduce or not spec.reduce[-1]:
         return 1
     last = spec.reduce[-1]

@@ -13,8 +13,22 @@ from graphrt.codegen.target import target
 from graphrt.dtypes import bool_, float32, int32
 from graphrt.loops.index import Index, Var, as_index
 from graphrt.loops.ir import (
-    Assign, Binary, Buffer, Constant, Fma, InRange, IndexValue, Kernel, LaneReduce, Load, Loop, Read, Register, Select,
-    Statement, Store,
+    Assign,
+    Binary,
+    Buffer,
+    Constant,
+    Fma,
+    IndexValue,
+    InRange,
+    Kernel,
+    LaneReduce,
+    Load,
+    Loop,
+    Read,
+    Register,
+    Select,
+    Statement,
+    Store,
 )  # fmt: skip
 
 GUARD = 17  # elements behind each array that must stay as they are

@@ -14,6 +14,7 @@ from differential import (
     PROFILES,
     difference,
     failure,
+    lowered,
     mismatch,
     run_native,
     run_reference,
@@ -93,11 +94,16 @@ def test_results_do_not_depend_on_the_number_of_threads(name: str, first: int) -
             assert reason is None, f"seed {seed}, {threads} threads: {reason}"
 
 
+def test_small_graphs_are_really_split() -> None:
+    graphs = [random_graph(seed, 8, **PROFILES["exact_large"]) for seed in range(10)]
+    assert sum(lowered(compiler.optimize(g), 3).text.count("@graphrt_barrier") for g in graphs) > 20
+
+
 def test_repeated_runs_give_the_same_bits() -> None:
     for seed in range(5):
         graph = random_graph(seed, **PROFILES["smooth_large"])
         values = random_values(graph, seed)
-        step = compiler.lower(compiler.optimize(graph), threads=2)
+        step = lowered(compiler.optimize(graph), threads=2)
         first, second = (run_step(step, graph, values, threads=2, poison=True) for _ in range(2))
         assert {k: a.tobytes() for k, a in first.items()} == {k: a.tobytes() for k, a in second.items()}, seed
 

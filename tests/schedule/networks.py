@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from graphrt import compiler
@@ -46,7 +47,7 @@ def trained(logits: Node, labels: Node, inputs: Sequence[Node], optimizer=sgd) -
 def dense_step(batch: int = 32, sizes: Sequence[int] = (48, 40, 10), optimizer=sgd) -> Graph:
     x = tensor("x", batch, sizes[0])
     inputs, y = [x], x
-    for k, (before, after) in enumerate(zip(sizes, sizes[1:])):
+    for k, (before, after) in enumerate(itertools.pairwise(sizes)):
         w, b = state(f"w{k}", after, before), state(f"b{k}", after)
         inputs += [w, b]
         y = build.dense(y, w, b)
