@@ -100,6 +100,7 @@ def lower(
     from .codegen.step import PlacedKernel, lower_step
     from .codegen.target import target
     from .kernels.build import build_kernel
+    from .kernels.contraction_plan import whole_row
     from .passes.explicit_padding import explicit_padding
     from .passes.transposed_products import transposed_products
     from .runtime.workers import default_threads
@@ -109,7 +110,7 @@ def lower(
     from .schedule.work import useful_threads
 
     chosen = target()
-    planned = schedule(transposed_products(explicit_padding(graph)), chosen.lanes)
+    planned = schedule(transposed_products(explicit_padding(graph, whole_row(chosen.lanes))), chosen.lanes)
     memory = plan_schedule(planned)
     if record is not None:
         record("fused", FusedKernels(planned, memory))

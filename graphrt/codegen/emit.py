@@ -372,11 +372,41 @@ class Emitter:
         return self._from_memory(Value(text, memory, self.lanes), buffer.dtype)
 
     def _masked_load(self, vector: str, pointer: str, mask: Value, memory: str, align: int) -> str:
+        if self._must_halve(align):
+            # Left to split these itself, LLVM 22 gave wrong values for AVX and AVX2 in kernels that share masks between
+            # loads (test: test_masks_of_two_registers). Why is not known; split here, the values are right.
+            lower, upper = self._halves(mask)
+            above = self._emit(f"getelementptr i8, ptr {pointer}, i64 {lower.lanes * align}")
+            half = f"<{lower.lanes} x {memory}>"
+            name = f"llvm.masked.load.v{lower.lanes}{_suffix(memory)}.p0"
+            self._declare(half, name, "ptr", "i32 immarg", lower.type, half)
+            parts = [
+                self._emit(f"call {half} @{name}(ptr {place}, i32 {align}, {part}, {half} zeroinitializer)")
+                for place, part in ((pointer, lower), (above, upper))
+            ]
+            lanes = ", ".join(f"i32 {k}" for k in range(self.lanes))
+            return self._emit(
+                f"shufflevector {half} {parts[0]}, {half} {parts[1]}, <{self.lanes} x i32> <{lanes}>"
+            )
         name = f"llvm.masked.load.v{self.lanes}{_suffix(memory)}.p0"
         self._declare(vector, name, "ptr", "i32 immarg", mask.type, vector)
         return self._emit(
             f"call {vector} @{name}(ptr {pointer}, i32 {align}, {mask}, {vector} zeroinitializer)"
         )
+
+    def _must_halve(self, element_bytes: int) -> bool:
+        """Whether a masked access must be split by hand: vectors of two AVX2 registers with 64-bit elements."""
+        return self.lanes == 8 and element_bytes == 8
+
+    def _halves(self, value: Value) -> list[Value]:
+        """The lower and the upper lanes of a vector."""
+        half = self.lanes // 2
+        parts = []
+        for first in (0, half):
+            lanes = ", ".join(f"i32 {k}" for k in range(first, first + half))
+            text = self._emit(f"shufflevector {value}, {value.type} poison, <{half} x i32> <{lanes}>")
+            parts.append(Value(text, value.element, half))
+        return parts
 
     def _all_true(self) -> Value:
         bits = ", ".join("i1 true" for _ in range(self.lanes))
@@ -423,6 +453,9 @@ class Emitter:
             if mask is None:
                 self.lines.append(f"  store {value}, ptr {pointer}, align {buffer.dtype.size}")
                 return
+            if self._must_halve(buffer.dtype.size):
+                self._store_halves(value, pointer, mask, memory, buffer.dtype.size)
+                return
             name = f"llvm.masked.store.v{self.lanes}{_suffix(memory)}.p0"
             self._declare("void", name, value.type, "ptr", "i32 immarg", mask.type)
             self.lines.append(f"  call void @{name}({value}, ptr {pointer}, i32 {buffer.dtype.size}, {mask})")
@@ -434,6 +467,14 @@ class Emitter:
         self.lines.append(
             f"  call void @{name}({value}, <{self.lanes} x ptr> {pointers}, i32 {buffer.dtype.size}, {mask})"
         )
+
+    def _store_halves(self, value: Value, pointer: str, mask: Value, memory: str, align: int) -> None:
+        values, masks = self._halves(value), self._halves(mask)
+        above = self._emit(f"getelementptr i8, ptr {pointer}, i64 {values[0].lanes * align}")
+        name = f"llvm.masked.store.v{values[0].lanes}{_suffix(memory)}.p0"
+        self._declare("void", name, values[0].type, "ptr", "i32 immarg", masks[0].type)
+        for part, place, own in zip(values, (pointer, above), masks):
+            self.lines.append(f"  call void @{name}({part}, ptr {place}, i32 {align}, {own})")
 
     def _from_memory(self, value: Value, dtype: DType) -> Value:
         if dtype != bool_:

@@ -277,7 +277,7 @@ def _reduced_axes(spec: Contraction, plan: Plan, lanes: int) -> list[Axis]:
     rank = len(spec.output)
     tile = math.prod(plan.tiles[:rank])
     folds = plan.vector is not None and plan.vector >= rank
-    unroll = unroll_of(spec, tile, folds)
+    unroll = unroll_of(spec, tile, folds, lanes)
     axes = []
     for k, extent in enumerate(spec.reduce):
         is_vector = rank + k == plan.vector

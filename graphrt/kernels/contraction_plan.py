@@ -18,16 +18,23 @@ from ..schedule.fuse import Group
 from .space import SlotComposer, Slots, access, loads
 
 # Tuning numbers of the plan's cost model, in units of one vector FMA.
-MAX_ACCUMULATORS = {16: 24, 8: 12, 4: 24}  # by float32 lanes: AVX-512, AVX2, NEON (32, 16 and 32 registers)
+# By float32 lanes: AVX-512, AVX2, NEON. They have 32, 16 and 32 registers; NEON has no broadcast from memory inside a
+# multiply-add, so its broadcasts need registers too.
+MAX_ACCUMULATORS = {16: 24, 8: 12, 4: 16}
 LOAD = 0.45  # a contiguous or broadcast load that hits L1
 GATHER_LANE = 1.0  # one lane of a gather
 LOOP = 2.5  # branch and index updates of one innermost iteration
 LATENCY = 8  # independent accumulators needed to keep the FMA units busy
-CROWDED = 18  # accumulators beyond which two vector operands leave no register to share loads
+CROWDED = {16: 15, 8: 7, 4: 15}  # accumulators beyond which two vector operands leave no register to share loads
 LANE_REDUCE = 12.0  # folding one accumulator's lanes at the end
 STORE_VARYING = 16.0  # scattering one vector of results
 EDGE_TEST = 4.0  # a tile whose reads must be tested against the operand's edges one by one
-UNROLL_LIMIT = 150  # FMAs in one innermost block
+UNROLL_LIMIT = {16: 150, 8: 64, 4: 64}  # FMAs in one innermost block: more room is more for LLVM to hoist and spill
+
+
+def whole_row(lanes: int) -> int:
+    """The longest image row one register tile can hold while a row of the other operand and its weights pass by."""
+    return MAX_ACCUMULATORS.get(lanes, 12) * 2 // 3
 
 
 @dataclass(frozen=True)
@@ -205,7 +212,7 @@ def _cost(spec: Contraction, d: Dependence, vector: int, tiles: tuple[int, ...],
     load = 0.0
     for touch, count in ((touch_left, left_loads), (touch_right, right_loads)):
         load += count * (LOAD if touch != "varying" else GATHER_LANE * lanes)
-    unroll = unroll_of(spec, tile, vector >= rank)
+    unroll = unroll_of(spec, tile, vector >= rank, lanes)
     steps = math.prod(_units(e, lanes, rank + k == vector) for k, e in enumerate(spec.reduce))
     # Both load ports and FMA units are busy at once; the larger of the two binds, the smaller shows a little.
     per_step = max(tile, load) + 0.25 * min(tile, load) + LOOP / unroll
@@ -232,19 +239,17 @@ def _tile_factor(units: int, size: int) -> float:
     return full * size + (rest + 0.35 * (size - rest) if rest else 0)
 
 
-def unroll_of(spec: Contraction, tile: int, folds: bool) -> int:
+def unroll_of(spec: Contraction, tile: int, folds: bool, lanes: int) -> int:
     """How many innermost reduced indices are unrolled into one block.
 
     With lanes along a reduced axis (`folds`) both factors are vectors: unrolled positions of a convolution share them,
     and keeping the shared ones costs more registers than a full tile leaves.
     """
-    if folds and tile > CROWDED:
+    if folds and tile > CROWDED.get(lanes, 7):
         return 1
     if not spec.reduce or not spec.reduce[-1]:
         return 1
-    last = spec.reduce[-1]
-    if last * tile <= UNROLL_LIMIT and last <= 8:
+    last, limit = spec.reduce[-1], UNROLL_LIMIT.get(lanes, 64)
+    if last * tile <= limit and last <= 8:
         return last
-    return next(
-        (u for u in (8, 4, 2) if last % u == 0 and u * tile <= UNROLL_LIMIT // 1.5 and u * tile <= 96), 1
-    )
+    return next((u for u in (8, 4, 2) if last % u == 0 and u * tile <= limit * 2 // 3), 1)

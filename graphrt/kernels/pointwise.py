@@ -82,7 +82,7 @@ def choose_parallel(axes: list[Axis], threads: int) -> None:
         whole = axis.extent // axis.lanes if axis.lanes else axis.extent
         tiles = whole // axis.tile
         tail = axis.count - tiles * axis.tile
-        return axis.count / (threads * (-(-tiles // threads) * axis.tile + tail))
+        return axis.count / max(1, threads * (-(-tiles // threads) * axis.tile + tail))
 
     even = [k for k, axis in enumerate(axes) if balance(axis) > 0.9]
     position = even[0] if even else max(range(len(axes)), key=lambda k: balance(axes[k]))

@@ -17,32 +17,33 @@ from ..ops.contractions import Conv2d, Conv2dBackwardInput, Conv2dBackwardWeight
 from ..ops.views import Pad, Reverse, Slice, Transpose
 
 NONE = (0, 0, 0, 0)
-WHOLE_ROW = 24  # columns a register tile can hold
 PADDING_WASTE = 1.15  # products with padding over real products above which padding is not worth it
 
 
-def explicit_padding(graph: Graph) -> Graph:
-    """Moves padding out of every convolution (grouped backward-data keeps its own)."""
-    return rewrite(graph, _rule)
+def explicit_padding(graph: Graph, whole_row: int = 0) -> Graph:
+    """Moves padding out of every convolution. Grouped backward-data keeps its own, and so does backward-data of small
+    images with rows of at most `whole_row` columns: there a register tile holds a whole row and visits real taps only.
+    """
+    return rewrite(graph, lambda node, inputs: _rule(node, inputs, whole_row))
 
 
-def _rule(node: Node, inputs: tuple[Node, ...]) -> Node | None:
+def _rule(node: Node, inputs: tuple[Node, ...], whole_row: int) -> Node | None:
     op = node.op
     if isinstance(op, Conv2d | Conv2dBackwardWeight) and any(op.padding):
         top, bottom, left, right = op.padding
         padded = apply(Pad((0, 0, top, left), (0, 0, bottom, right), NONE), inputs[0])
         return apply(replace(op, padding=NONE), padded, inputs[1])
-    if isinstance(op, Conv2dBackwardInput) and op.groups == 1 and not _only_real_taps(op, *inputs):
+    if isinstance(op, Conv2dBackwardInput) and op.groups == 1 and not _only_real_taps(op, *inputs, whole_row):
         return _as_convolution(op, *inputs)
     return None
 
 
-def _only_real_taps(op: Conv2dBackwardInput, dy: Node, weight: Node) -> bool:
+def _only_real_taps(op: Conv2dBackwardInput, dy: Node, weight: Node, whole_row: int) -> bool:
     """Whether the contraction should visit real taps only instead of multiplying padding: for small images with large
     kernels, where a register tile covers a whole row and padding would add a good part of the work."""
     rows, columns = op.input_shape[2:]
     waste = rows * columns / (dy.shape[2] * dy.shape[3])
-    return op.stride == (1, 1) and columns <= WHOLE_ROW and waste > PADDING_WASTE and weight.shape[3] <= 8
+    return op.stride == (1, 1) and columns <= whole_row and waste > PADDING_WASTE and weight.shape[3] <= 8
 
 
 def _as_convolution(op: Conv2dBackwardInput, dy: Node, weight: Node) -> Node:

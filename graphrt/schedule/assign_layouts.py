@@ -23,7 +23,7 @@ from ..ops.base import ContractionOp, ElementOp, ReductionOp, ViewOp
 from ..ops.copy import Copy
 from ..ops.views import Broadcast, Reshape
 from .compose import Composer, scalar_constant
-from .fuse import stored_nodes
+from .fuse import SHORT_AXIS, stored_nodes
 from .layout import Layout, lanes_of, row_major
 
 MINIMUM_FILL = 0.5  # the axis must fill at least this part of its lanes
@@ -268,7 +268,7 @@ def _demands(
     spec = op.contraction([n.type for n in node.inputs])
     vector = lane_axis.get(node, node.type.rank - 1)
     extent = node.shape[vector]
-    if extent < lanes // 2 or not all(spec.reduce) or not all(spec.output):
+    if extent < SHORT_AXIS or not all(spec.reduce) or not all(spec.output):
         return {}
     lane = Var("lane", lanes)
     output = [as_index(Var(f"i{k}", e)) for k, e in enumerate(spec.output)]
