@@ -101,8 +101,7 @@ def lower(
     from .codegen.target import target
     from .kernels.build import build_kernel
     from .kernels.contraction_plan import whole_row
-    from .passes.explicit_padding import explicit_padding
-    from .passes.transposed_products import transposed_products
+    from .passes.pipeline import prepare
     from .runtime.workers import default_threads
     from .schedule.memory import plan_schedule
     from .schedule.plan import schedule
@@ -110,7 +109,7 @@ def lower(
     from .schedule.work import useful_threads
 
     chosen = target()
-    planned = schedule(transposed_products(explicit_padding(graph, whole_row(chosen.lanes))), chosen.lanes)
+    planned = schedule(prepare(graph, whole_row(chosen.lanes), record), chosen.lanes)
     memory = plan_schedule(planned)
     if record is not None:
         record("fused", FusedKernels(planned, memory))

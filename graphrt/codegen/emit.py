@@ -131,6 +131,8 @@ class Emitter:
                 self._assign(statement)
             elif isinstance(statement, ir.Loop):
                 self._loop(statement)
+            elif isinstance(statement, ir.TransposeLanes):
+                self._transpose(statement)
             position += 1
 
     def _assign(self, statement: ir.Assign) -> None:
@@ -140,6 +142,29 @@ class Emitter:
         if register.lanes:
             value = self._splat(value)
         self.lines.append(f"  store {value}, ptr {slot}")
+
+    def _transpose(self, statement: ir.TransposeLanes) -> None:
+        """A butterfly: at distance d, every pair of registers (i, i + d) exchanges the lanes where bit d differs from
+        the register's own. log2(lanes) rounds of two-operand shuffles."""
+        lanes = self.lanes
+        slots = [self._slot(register) for register in statement.registers]
+        type_ = f"<{lanes} x {register_type(statement.registers[0].dtype)}>"
+        values = [self._emit(f"load {type_}, ptr {slot}") for slot in slots]
+        distance = 1
+        while distance < lanes:
+            low = [k if not k & distance else lanes + k - distance for k in range(lanes)]
+            high = [k + distance if not k & distance else lanes + k for k in range(lanes)]
+            for first in range(lanes):
+                if first & distance:
+                    continue
+                second = first + distance
+                pair = f"{type_} {values[first]}, {type_} {values[second]}"
+                for position, pattern in ((first, low), (second, high)):
+                    mask = ", ".join(f"i32 {k}" for k in pattern)
+                    values[position] = self._emit(f"shufflevector {pair}, <{lanes} x i32> <{mask}>")
+            distance *= 2
+        for slot, value in zip(slots, values):
+            self.lines.append(f"  store {type_} {value}, ptr {slot}")
 
     def _slot(self, register: ir.Register) -> str:
         if register not in self._registers:

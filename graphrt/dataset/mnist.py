@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import ArgumentError, DataError
 from ..frontend.location import user_source
+from .folder import check_folder, listing
 from .idx import read_idx
 from .sources import ArraysDataset, sample_count
 
@@ -60,12 +61,7 @@ class MnistDataset(ArraysDataset):
 
 def _find_files(folder: str, usage: str | None) -> list[tuple[str, str]]:
     """(images, labels) paths of every part wanted."""
-    if not os.path.isdir(folder):
-        raise DataError(
-            f"MnistDataset: there is no folder {folder!r}", at=user_source(), expected=f"a folder with {_EXPECTED}",
-            given="a file" if os.path.exists(folder) else "a path that does not exist",
-            fix=f"check the path; it was looked up from {os.getcwd()}" if not os.path.isabs(folder) else "check the path",
-        )  # fmt: skip
+    check_folder("MnistDataset", folder, _EXPECTED)
     wanted = [usage] if usage in _PREFIXES else list(_PREFIXES)
     found = []
     for part in wanted:
@@ -78,12 +74,12 @@ def _find_files(folder: str, usage: str | None) -> list[tuple[str, str]]:
             raise DataError(
                 f"MnistDataset: {folder!r} lacks the {part} {missing}", at=user_source(),
                 expected=f"{_PREFIXES[part]}-{missing}-idx{1 if images else 3}-ubyte, or the same with .gz",
-                given=_listing(folder),
+                given=listing(folder),
             )  # fmt: skip
     if not found:
         raise DataError(
             f"MnistDataset: the folder {folder!r} holds no MNIST files", at=user_source(),
-            expected=_EXPECTED, given=_listing(folder),
+            expected=_EXPECTED, given=listing(folder),
         )  # fmt: skip
     return found
 
@@ -95,15 +91,6 @@ def _find(folder: str, stem: str, kind: str) -> str | None:
             if os.path.isfile(path):
                 return path
     return None
-
-
-def _listing(folder: str) -> str:
-    names = sorted(os.listdir(folder))
-    return (
-        ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        if names
-        else "an empty folder"
-    )
 
 
 def _read_pair(images_path: str, labels_path: str) -> tuple[np.ndarray, np.ndarray]:

@@ -104,10 +104,10 @@ def fold_leading(
     """Apply the first transforms to the whole column once, as long as it stays small (at most twice its bytes).
 
     Resizing or reordering uint8 images is then paid once instead of in every step; what widens them to float32
-    stays in the step, which reads a quarter of the memory that way.
+    stays in the step, which reads a quarter of the memory that way. Random transforms are never done once for all.
     """
     limit = 2 * array.nbytes
-    while transforms:
+    while transforms and not transforms[0].is_random:
         first = transforms[0].batch(array[:1])
         if first.nbytes * len(array) > limit:
             break

@@ -6,7 +6,7 @@ A transform defines `batch` and `symbolic`; a sample is a batch of one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -21,6 +21,8 @@ class Transform:
     graph being traced; both must agree.
     """
 
+    is_random: ClassVar[bool] = False
+
     def __call__(self, sample: Any) -> np.ndarray:
         """The transformed sample (without batch axis), as an array."""
         return self.batch(np.asarray(sample)[None])[0]
@@ -34,3 +36,36 @@ class Transform:
     def describe(self) -> str:
         """Name and arguments; two transforms with one description compute the same."""
         return repr(self)
+
+
+class RandomTransform(Transform):
+    """A transform that draws random numbers, for every batch anew. Subclasses call `_begin_stream` when they are made.
+
+    The numbers come from a stream that `set_seed` fixes, the next one for each transform made. Its key (stream, number
+    of batches drawn) is a Parameter that native steps advance in place, so it does not matter how steps are cut into
+    sinks. Python iteration advances the same key: a pass read from Python and a pass of training draw the same.
+    """
+
+    is_random = True
+
+    def _begin_stream(self) -> None:
+        from ..frontend.parameter import Parameter
+        from ..frontend.random import new_key
+
+        key = Parameter(new_key(), name=f"{type(self).__name__}.key", requires_grad=False)
+        object.__setattr__(self, "_key", key)
+
+    def draw(self, shape: tuple[int, ...]) -> Tensor:
+        """Random uint32 words for the next batch; in a trace, for the batch of each step."""
+        from .. import ops
+        from ..frontend.random import advance
+
+        return ops.random_bits(advance(self._key), shape)  # type: ignore[attr-defined]
+
+    def draw_array(self, shape: tuple[int, ...]) -> np.ndarray:
+        """The same words as an array."""
+        return self.draw(shape).asnumpy()
+
+    def describe(self) -> str:
+        """With the number of the stream: a compiled step is bound to the key of one transform."""
+        return f"{self!r} of stream {int(self._key.asnumpy()[0])}"  # type: ignore[attr-defined]

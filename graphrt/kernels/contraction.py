@@ -23,8 +23,18 @@ from ..loops.index import Index, Var, as_index
 from ..ops.base import Contraction, ContractionOp
 from ..schedule.fuse import CACHED_BYTES, Group, accumulates_in_memory
 from .contraction_plan import Dependence, Plan, analyse, choose_plan, operands, unroll_of
-from .pointwise import choose_parallel
-from .space import SERIAL_WORK, Axis, Point, SlotComposer, Slots, accumulator_type, lane_of, make_kernel, nest
+from .space import (
+    SERIAL_WORK,
+    Axis,
+    Point,
+    SlotComposer,
+    Slots,
+    accumulator_type,
+    choose_parallel,
+    lane_of,
+    make_kernel,
+    nest,
+)
 
 
 def build_contraction(group: Group, slots: Slots, lanes: int, threads: int):

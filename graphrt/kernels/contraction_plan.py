@@ -25,11 +25,19 @@ LOAD = 0.45  # a contiguous or broadcast load that hits L1
 GATHER_LANE = 1.0  # one lane of a gather
 LOOP = 2.5  # branch and index updates of one innermost iteration
 LATENCY = 8  # independent accumulators needed to keep the FMA units busy
-CROWDED = {16: 15, 8: 7, 4: 15}  # accumulators beyond which two vector operands leave no register to share loads
+CROWDED = {
+    16: 15,
+    8: 7,
+    4: 15,
+}  # accumulators beyond which two vector operands leave no register to share loads
 LANE_REDUCE = 12.0  # folding one accumulator's lanes at the end
 STORE_VARYING = 16.0  # scattering one vector of results
 EDGE_TEST = 4.0  # a tile whose reads must be tested against the operand's edges one by one
-UNROLL_LIMIT = {16: 150, 8: 64, 4: 64}  # FMAs in one innermost block: more room is more for LLVM to hoist and spill
+UNROLL_LIMIT = {
+    16: 150,
+    8: 64,
+    4: 64,
+}  # FMAs in one innermost block: more room is more for LLVM to hoist and spill
 
 
 def whole_row(lanes: int) -> int:

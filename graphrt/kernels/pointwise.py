@@ -13,7 +13,18 @@ from dataclasses import dataclass
 from ..loops import ir
 from ..loops.index import Index, Quotient, Remainder, Var, as_index, unravel
 from ..schedule.fuse import Group, element_cost
-from .space import SERIAL_WORK, Axis, Point, SlotComposer, Slots, access_cost, make_kernel, nest
+from .space import (
+    SERIAL_WORK,
+    Axis,
+    Point,
+    SlotComposer,
+    Slots,
+    access_cost,
+    choose_parallel,
+    make_kernel,
+    nest,
+)
+from .transpose import best_turn, turned_sweep
 
 
 @dataclass
@@ -57,6 +68,10 @@ def build_pointwise(group: Group, slots: Slots, lanes: int, threads: int):
     work = math.prod(domain) * sum(element_cost(n) + 1 for n in group.stores)
     serial = work < SERIAL_WORK
     composer = SlotComposer(group, slots)
+    turn = best_turn(group, slots, lanes)
+    if turn is not None and turn.cost < _cost(best, group, slots, lanes):
+        statements = turned_sweep(group, slots, turn, lanes, 1 if serial else threads, composer)
+        return make_kernel(group.name, composer, statements, lanes, serial)
     axes = [
         Axis(f"i{k}", extent, lanes if k == best.vector else 0, position=k)
         for k, extent in enumerate(best.extents)
@@ -70,25 +85,6 @@ def build_pointwise(group: Group, slots: Slots, lanes: int, threads: int):
 
     statements = nest(axes, body)
     return make_kernel(group.name, composer, statements, lanes, serial)
-
-
-def choose_parallel(axes: list[Axis], threads: int) -> None:
-    """Marks the axis to split over threads and moves it outermost: the first one that splits evenly enough."""
-    if threads <= 1 or not axes:
-        return
-
-    def balance(axis: Axis) -> float:
-        """Mean work over the work of the busiest thread; tails all go to one thread (see `nest`)."""
-        whole = axis.extent // axis.lanes if axis.lanes else axis.extent
-        tiles = whole // axis.tile
-        tail = axis.count - tiles * axis.tile
-        return axis.count / max(1, threads * (-(-tiles // threads) * axis.tile + tail))
-
-    even = [k for k, axis in enumerate(axes) if balance(axis) > 0.9]
-    position = even[0] if even else max(range(len(axes)), key=lambda k: balance(axes[k]))
-    axis = axes.pop(position)
-    axis.parallel = True
-    axes.insert(0, axis)
 
 
 def _cost(walk: Walk, group: Group, slots: Slots, lanes: int) -> float:

@@ -14,7 +14,6 @@ from ..loops.builder import identity
 from ..loops.index import Index, Var, as_index
 from ..ops.base import ReductionOp
 from ..schedule.fuse import Group
-from .pointwise import choose_parallel
 from .space import (
     SERIAL_WORK,
     Axis,
@@ -23,6 +22,7 @@ from .space import (
     Slots,
     access_cost,
     accumulator_type,
+    choose_parallel,
     lane_of,
     make_kernel,
     nest,

@@ -14,8 +14,7 @@ from ..loops import ir
 from ..loops.index import Index, Var, as_index, unravel
 from ..ops.scatter import ScatterAdd
 from ..schedule.fuse import Group
-from .pointwise import choose_parallel
-from .space import SERIAL_WORK, Axis, Point, SlotComposer, Slots, make_kernel, nest
+from .space import SERIAL_WORK, Axis, Point, SlotComposer, Slots, choose_parallel, make_kernel, nest
 
 TILE = 4  # column blocks per pass over the indices: each position is computed once for all of them
 

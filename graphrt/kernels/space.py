@@ -154,6 +154,25 @@ class Point:
         return list(itertools.product(*(self.indices[a] for a in axes)))
 
 
+def choose_parallel(axes: list[Axis], threads: int) -> None:
+    """Marks the axis to split over threads and moves it outermost: the first one that splits evenly enough."""
+    if threads <= 1 or not axes:
+        return
+
+    def balance(axis: Axis) -> float:
+        """Mean work over the work of the busiest thread; tails all go to one thread (see `nest`)."""
+        whole = axis.extent // axis.lanes if axis.lanes else axis.extent
+        tiles = whole // axis.tile
+        tail = axis.count - tiles * axis.tile
+        return axis.count / max(1, threads * (-(-tiles // threads) * axis.tile + tail))
+
+    even = [k for k, axis in enumerate(axes) if balance(axis) > 0.9]
+    position = even[0] if even else max(range(len(axes)), key=lambda k: balance(axes[k]))
+    axis = axes.pop(position)
+    axis.parallel = True
+    axes.insert(0, axis)
+
+
 def nest(axes: Sequence[Axis], body: Callable[[Point], list[ir.Statement]]) -> list[ir.Statement]:
     """Loops over `axes` in order, outermost first, with separate code for tails; `body` fills the innermost."""
     lane_axis = next((a for a in axes if a.lanes), None)

@@ -5,7 +5,7 @@
     Statement = Loop(var, kind, body)                        kind: serial | parallel | vector
               | Store(buffer, address, value)
               | Assign(register, value)                      registers are SSA values after promotion, never arrays
-              | Comment(text)
+              | TransposeLanes(registers)                 as many registers as lanes: register j lane k <-> register k lane j
     Scalar    = Constant | Load | Unary | Binary | Fma | Select | Cast | Bitcast | IndexValue | Read(register)
               | InRange(index, low, high) | LaneReduce(combine, value)
 
@@ -289,11 +289,14 @@ class Assign:
 
 
 @dataclass(eq=False)
-class Comment:
-    text: str
+class TransposeLanes:
+    """Turns a square of values in place: lane k of register j and lane j of register k change places. There are as
+    many registers as lanes."""
+
+    registers: tuple[Register, ...]
 
 
-Statement = Loop | Store | Assign | Comment
+Statement = Loop | Store | Assign | TransposeLanes
 
 
 @dataclass(eq=False)

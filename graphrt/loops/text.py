@@ -23,7 +23,6 @@ from .ir import (
     Binary,
     Bitcast,
     Cast,
-    Comment,
     Constant,
     Fma,
     IndexValue,
@@ -36,6 +35,7 @@ from .ir import (
     Scalar,
     Select,
     Statement,
+    TransposeLanes,
     Unary,
 )  # fmt: skip
 
@@ -71,11 +71,13 @@ def kernel_text(kernel: Kernel) -> str:
 
 
 def _statement(statement: Statement) -> list[str]:
-    if isinstance(statement, Comment):
-        return [f"# {statement.text}"]
+    if isinstance(statement, TransposeLanes):
+        return [f"transpose {', '.join(register.name for register in statement.registers)}"]
     if isinstance(statement, Loop):
         active = "" if statement.active in (None, statement.var.extent) else f" ({statement.active} active)"
-        return [f"{statement.kind} {statement.var.name} in {statement.var.extent}{active}:"]
+        bounds = "".join(f" from {bound}" for bound in statement.low)
+        bounds += "".join(f" below {bound}" for bound in statement.high)
+        return [f"{statement.kind} {statement.var.name} in {statement.var.extent}{active}{bounds}:"]
     if isinstance(statement, Assign):
         printer = _Printer([statement.value])
         return [*printer.lines, f"{statement.register.name} = {printer.text(statement.value)}"]

@@ -33,7 +33,11 @@ def _rule(node: Node, inputs: tuple[Node, ...], whole_row: int) -> Node | None:
         top, bottom, left, right = op.padding
         padded = apply(Pad((0, 0, top, left), (0, 0, bottom, right), NONE), inputs[0])
         return apply(replace(op, padding=NONE), padded, inputs[1])
-    if isinstance(op, Conv2dBackwardInput) and op.groups == 1 and not _only_real_taps(op, *inputs, whole_row):
+    if (
+        isinstance(op, Conv2dBackwardInput)
+        and op.groups == 1
+        and not _only_real_taps(op, inputs[0], inputs[1], whole_row)
+    ):
         return _as_convolution(op, *inputs)
     return None
 

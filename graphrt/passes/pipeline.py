@@ -9,10 +9,12 @@ from ..errors import VerifyError
 from ..ir import Graph
 from ..ir.verify import verify
 from .expand_composites import expand_composites
+from .explicit_padding import explicit_padding
 from .fold_constants import fold_constants
 from .merge_duplicates import merge_duplicates
 from .remove_dead import remove_dead
 from .simplify import simplify
+from .transposed_products import transposed_products
 
 Pass = Callable[[Graph], Graph]
 
@@ -45,6 +47,21 @@ def run(
         if record is not None:
             record(name, graph)
     return graph
+
+
+def prepare(graph: Graph, whole_row: int = 0, record: Callable[[str, Any], None] | None = None) -> Graph:
+    """`graph` in the form scheduling wants: padding explicit, products untransposed, and what that duplicated merged.
+
+    `whole_row`: see `explicit_padding`. Verified and recorded like the passes of `run`.
+    """
+    passes: tuple[tuple[str, Pass], ...] = (
+        ("explicit_padding", lambda g: explicit_padding(g, whole_row)),
+        ("transposed_products", transposed_products),
+        ("merge_lowered", merge_duplicates),
+    )
+    return run(
+        graph, (lambda name, g: None if name == "graph" else record(name, g)) if record else None, passes
+    )
 
 
 def _check_interface(name: str, before: Graph, after: Graph) -> None:

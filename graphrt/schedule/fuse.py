@@ -33,6 +33,7 @@ EXPENSIVE = {
 RECOMPUTE_LIMIT = 1.5  # an element may be recomputed when the extra work stays below this
 SHORT_AXIS = 8  # an output axis too short to be worth vectorising along
 CACHED_BYTES = 1 << 20  # what one core's L2 cache holds
+SCATTER_TERMS = 32  # products per result from which scattering results costs less than a sweep of its own
 DEPTH_LIMIT = 40  # longest chain of inlined nodes
 
 
@@ -283,7 +284,7 @@ def _merge_epilogues(groups: list[Group], owner: dict[Node, Group], links: _Link
                 if (
                     consumer.anchor is not None
                     or consumer.domain != group.domain
-                    or not _may_merge(group, consumer)
+                    or not (_may_merge(group, consumer) or _may_take_layout(group, consumer, links))
                 ):
                     continue
                 own = [indices for node, indices in consumer.reads.items() if node in group.members]
@@ -293,6 +294,7 @@ def _merge_epilogues(groups: list[Group], owner: dict[Node, Group], links: _Link
                     continue
                 if group.anchor is not None and not _is_epilogue(group, consumer):
                     continue
+                group.layout = consumer.layout
                 _join(group, consumer, owner, links)
                 merged = True
                 break
@@ -303,6 +305,18 @@ def _may_merge(a: Group, b: Group) -> bool:
     if any(isinstance(n.op, Copy) and n.op.reason == "update" for n in b.stores):
         return False
     return a.layout == b.layout
+
+
+def _may_take_layout(group: Group, consumer: Group, links: _Links) -> bool:
+    """Whether a contraction nobody else reads may write its one reader's results in that reader's layout: with enough
+    terms per result, scattering them costs less than another sweep."""
+    anchor = group.anchor
+    if anchor is None or group.stores != [anchor] or links.graph.out_degree(group) != 1:
+        return False
+    if not isinstance(anchor.op, ContractionOp) or any(isinstance(n.op, Copy) for n in consumer.stores):
+        return False
+    terms = anchor.op.flops(*(n.type for n in anchor.inputs)) / max(1, 2 * anchor.type.size)
+    return terms >= SCATTER_TERMS and all(n.dtype == anchor.dtype for n in consumer.stores)
 
 
 def accumulates_in_memory(anchor: Node) -> bool:

@@ -144,7 +144,7 @@ def test_convolutions_in_all_directions(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(100, 116))
 def test_convolutions_that_test_their_edges(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With padding left to the contraction: every direction, strided backward-data included, visits real taps only."""
-    monkeypatch.setattr("graphrt.passes.explicit_padding.explicit_padding", lambda graph, whole_row: graph)
+    monkeypatch.setattr("graphrt.passes.pipeline.explicit_padding", lambda graph, whole_row: graph)
     assert_native(directions(seed, float32))
 
 
@@ -153,7 +153,10 @@ def test_small_images_with_large_kernels_at_every_batch(batch: int) -> None:
     """Backward-data of such images stays a contraction over real taps."""
     dy, w = tensors((batch, 6, 8, 8), (6, 3, 5, 5))
     graph = Graph((dy, w), (apply(Conv2dBackwardInput((batch, 3, 12, 12)), dy, w),), {}, "taps")
-    assert {n.op.name for n in explicit_padding(graph, whole_row=16).nodes()} == {"input", "conv2d_backward_input"}
+    assert {n.op.name for n in explicit_padding(graph, whole_row=16).nodes()} == {
+        "input",
+        "conv2d_backward_input",
+    }
     assert_native(graph)
 
 

@@ -6,7 +6,6 @@ from graphrt.loops.ir import (
     Assign,
     Binary,
     Buffer,
-    Comment,
     Constant,
     Fma,
     Kernel,
@@ -28,13 +27,10 @@ def test_loops_shared_values_and_guards():
     value = Load(X, address)
     guard = Binary("lt", value, Constant(2.0, float32))
     store = Store(Y, address, Binary("mul", value, value), guard)
-    kernel = Kernel(
-        "k0_mul", (X, Y), [Loop(row, [Comment("squares"), Loop(lane, [store], "vector", 14)], "parallel")], 16
-    )
+    kernel = Kernel("k0_mul", (X, Y), [Loop(row, [Loop(lane, [store], "vector", 14)], "parallel")], 16)
     assert str(kernel) == (
         "kernel k0_mul(x: f32[320], y: f32[320] written), 16 lanes\n"
         "  parallel i0 in 20:\n"
-        "    # squares\n"
         "    vector i1 in 16 (14 active):\n"
         "      %1 = x[16*i0 + i1]\n"
         "      y[16*i0 + i1] = (%1 * %1) if (%1 < 2.0)\n"

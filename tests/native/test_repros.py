@@ -99,7 +99,7 @@ def test_the_fuzzer_finds_shrinks_and_writes(
 ) -> None:
     assert fuzz.main(["--graphs", "4", "--seed", "8", "--failures", str(tmp_path)]) == 0
     assert not list(tmp_path.iterdir())
-    broken = "graphrt.passes.transposed_products.transposed_products"
+    broken = "graphrt.passes.pipeline.transposed_products"
     monkeypatch.setattr(broken, lambda graph: Graph(graph.inputs, graph.outputs[::-1], {}, graph.name))
     assert fuzz.main(["--graphs", "1", "--seed", "8", "--failures", str(tmp_path)]) == 1
     (path,) = tmp_path.iterdir()

@@ -104,14 +104,15 @@ def test_every_convolution_with_its_gradients(size, kernel, stride, padding, dil
         y, apply(Conv2dBackwardInput(x.shape, **settings_), dy, w), apply(Conv2dBackwardWeight(w.shape, **settings_), x, dy),
     )  # fmt: skip
     graph = Graph((x, w, dy), outputs, {}, "convolution")
-    after = explicit_padding(graph)
-    verify(after, "explicit_padding")
-    same_results(graph, after, 0)
-    for node in after.nodes():
-        if isinstance(node.op, Conv2d | Conv2dBackwardWeight):
-            assert not any(node.op.padding)
-        if isinstance(node.op, Conv2dBackwardInput):
-            assert groups > 1 or stride == (1, 1)
+    for whole_row in (0, 16):
+        after = explicit_padding(graph, whole_row)
+        verify(after, "explicit_padding")
+        same_results(graph, after, 0)
+        for node in after.nodes():
+            if isinstance(node.op, Conv2d | Conv2dBackwardWeight):
+                assert not any(node.op.padding)
+            if isinstance(node.op, Conv2dBackwardInput):
+                assert groups > 1 or (whole_row and stride == (1, 1))
 
 
 # ---- decisions -------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from graphrt import compiler
 from graphrt.dtypes import float32, int32
 from graphrt.ir import Graph, Node, TensorType, input_node
+from graphrt.kernels.contraction_plan import whole_row
 from graphrt.ops import build
 from graphrt.passes.append_updates import append_updates
 from graphrt.passes.explicit_padding import explicit_padding
@@ -68,4 +69,4 @@ def lenet_step(batch: int) -> Graph:
 
 def scheduled(graph: Graph, lanes: int = LANES) -> Schedule:
     """What `compiler.lower` schedules."""
-    return schedule(transposed_products(explicit_padding(compiler.optimize(graph))), lanes)
+    return schedule(transposed_products(explicit_padding(compiler.optimize(graph), whole_row(lanes))), lanes)

@@ -45,9 +45,6 @@ def test_product_bias_and_activation_are_one_kernel() -> None:
     assert not arena(planned)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a product in lanes does not yet join the row-major result that reads it"
-)
 def test_product_bias_and_activation_are_one_kernel_for_samples_in_lanes() -> None:
     planned = scheduled(dense_with_activation(32))
     assert ["mat_mul", "relu"] in stores(planned)

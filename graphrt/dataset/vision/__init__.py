@@ -4,7 +4,19 @@ In: a sample, a batch or a traced batch of images (see `dataset/transform.py`). 
 """
 
 from .arrange import HWC2CHW, Border, Pad
+from .augment import RandomCrop, RandomHorizontalFlip
 from .resize import Inter, Resize
 from .scale import Normalize, Rescale, ToTensor
 
-__all__ = ["HWC2CHW", "Border", "Inter", "Normalize", "Pad", "Rescale", "Resize", "ToTensor"]
+__all__ = [
+    "HWC2CHW",
+    "Border",
+    "Inter",
+    "Normalize",
+    "Pad",
+    "RandomCrop",
+    "RandomHorizontalFlip",
+    "Rescale",
+    "Resize",
+    "ToTensor",
+]
