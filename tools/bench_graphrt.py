@@ -16,42 +16,11 @@ from typing import Any
 sys.path.insert(0, str(Path(os.environ["GRAPHRT_PEERS"]).resolve()))
 
 import common  # the peers' workloads: found through GRAPHRT_PEERS
-from graphrt.train.callback import Callback
+from bench_networks import LOSSES, NETWORKS, OPTIMIZERS
 
 import graphrt
-from graphrt import Model, Tensor, dataset, nn
-
-
-def dense(weights: dict[str, Any], name: str) -> nn.Cell:
-    weight, bias = weights[name + "w"], weights[name + "b"]
-    return nn.Dense(weight.shape[1], weight.shape[0], weight_init=Tensor(weight), bias_init=Tensor(bias))
-
-
-def convolution(weight: Any) -> nn.Cell:
-    return nn.Conv2d(weight.shape[1], weight.shape[0], 5, pad_mode="valid", weight_init=Tensor(weight))
-
-
-def three_dense(weights: dict[str, Any]) -> list[nn.Cell]:
-    return [dense(weights, "f1"), nn.ReLU(), dense(weights, "f2"), nn.ReLU(), dense(weights, "f3")]
-
-
-def lenet(weights: dict[str, Any]) -> nn.Cell:
-    features = [
-        cell for name in ("c1", "c2") for cell in (convolution(weights[name]), nn.ReLU(), nn.MaxPool2d(2, 2))
-    ]
-    return nn.SequentialCell([*features, nn.Flatten(), *three_dense(weights)])
-
-
-def mlp(weights: dict[str, Any]) -> nn.Cell:
-    return nn.SequentialCell(three_dense(weights))
-
-
-NETWORKS = {"lenet": lenet, "mlp": mlp, "tiny": mlp}
-OPTIMIZERS = {
-    "lenet": lambda parameters: nn.Momentum(parameters, 0.01, 0.9),
-    "mlp": lambda parameters: nn.SGD(parameters, 0.01),
-    "tiny": lambda parameters: nn.Adam(parameters, 1e-3),
-}
+from graphrt import Model, dataset, nn
+from graphrt.train.callback import Callback
 
 
 class Windows(Callback):
@@ -73,12 +42,12 @@ def main() -> None:
     (inputs, labels), weights, batch = common.WORK[arguments.workload]()
     network = NETWORKS[arguments.workload](weights)
     optimizer = OPTIMIZERS[arguments.workload](network.trainable_params())
-    data = dataset.NumpySlicesDataset((inputs, labels), ["image", "label"], shuffle=False)
+    data = dataset.NumpySlicesDataset((inputs, labels), ["input", "label"], shuffle=False)
     data = data.batch(batch, drop_remainder=True)
     windows = Windows()
     start = time.perf_counter()
     # The cursor persists over epochs, so the windows see the batches one after the other, as the peers' do.
-    Model(network, nn.CrossEntropyLoss(), optimizer).train(
+    Model(network, LOSSES.get(arguments.workload, nn.CrossEntropyLoss)(), optimizer).train(
         arguments.windows + 1, data, callbacks=[windows], dataset_sink_mode=True, sink_size=arguments.steps
     )
     times = [end - begin for begin, end in zip(windows.ends, windows.ends[1:])]

@@ -6,6 +6,7 @@ that run eagerly, join the trace that is running, or go to compiled code.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -18,7 +19,7 @@ from .parameter import Parameter, assign
 from .tensor import Tensor
 from .trace import current_trace
 
-_TRANSIENT = ("_specialiser", "_snapshot")  # caches: not copied, not pickled
+_TRANSIENT = ("_specialiser", "_snapshot", "_owner")  # caches, and a link upwards: not copied, not pickled
 
 
 class Cell:
@@ -33,11 +34,12 @@ class Cell:
     requires_grad: bool
     _cells: dict[str, Cell]
     _params: dict[str, Parameter]
+    _owner: weakref.ref[Cell] | None  # the Cell whose name for this one is part of the parameters' names
     _graphrt_compiled = False  # set by @graphrt.compile, on the class or on one instance
 
     def __init__(self, auto_prefix: bool = True, flags: dict[str, Any] | None = None):
         values = self.__dict__
-        values.update(_cells={}, _params={}, _auto_prefix=auto_prefix, _owned=False, _snapshot=None)
+        values.update(_cells={}, _params={}, _auto_prefix=auto_prefix, _owned=False, _owner=None, _snapshot=None)
         values.update(training=False, requires_grad=False, **(flags or {}))
 
     # -------------------------------------------------------------------------------------------- attributes
@@ -97,7 +99,7 @@ class Cell:
         if check_name_contain_dot and "." in param_name:
             raise ArgumentError("insert_param_to_cell: the name must not contain '.'", given=repr(param_name))
         if param._name is None:
-            param.name = param_name
+            param.name = self._position()[1] + param_name
         self._params[param_name] = param
         self.__dict__[param_name] = param
         self._snapshot = None
@@ -109,13 +111,24 @@ class Cell:
         if "_cells" not in child_cell.__dict__:
             raise child_cell._not_initialised("it was assigned to another Cell")
         if self._auto_prefix and not child_cell._owned:
-            # what this tree already holds (shared layers, tied weights) keeps the name it got first
-            known = {id(p) for p in self.get_parameters()}
-            child_cell.update_parameters_name(f"{child_name}.", known)
-            child_cell.__dict__["_owned"] = True
+            # what the tree already holds (shared layers, tied weights) keeps the name it got first
+            root, prefix = self._position()
+            known = {id(p) for p in root.get_parameters()}
+            child_cell.update_parameters_name(f"{prefix}{child_name}.", known)
+            child_cell.__dict__.update(_owned=True, _owner=weakref.ref(self))
         self._cells[child_name] = child_cell
         self.__dict__[child_name] = child_cell
         self._snapshot = None
+
+    def _position(self) -> tuple[Cell, str]:
+        """The outermost Cell this one got its place from, and that place as a prefix of names: "layers.0."."""
+        cell, prefix = self, ""
+        while cell._owner is not None and (owner := cell._owner()) is not None:
+            name = next((name for name, child in owner._cells.items() if child is cell), None)
+            if name is None:  # it was taken out again
+                break
+            cell, prefix = owner, f"{name}.{prefix}"
+        return cell, prefix
 
     def update_parameters_name(self, prefix: str = "", excluded: Iterable[int] = ()) -> None:
         """Put `prefix` in front of the name of every parameter (but those whose id() is in `excluded`)."""
@@ -248,7 +261,10 @@ class Cell:
         return {name: value for name, value in self.__dict__.items() if name not in _TRANSIENT}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _snapshot=None)
+        self.__dict__.update(state, _owner=None, _snapshot=None)
+        for child in self._cells.values():
+            if child._owned and child._owner is None:
+                child.__dict__["_owner"] = weakref.ref(self)
 
     def extend_repr(self) -> str:
         """What a subclass wants printed between the parentheses."""

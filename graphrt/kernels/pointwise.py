@@ -26,6 +26,8 @@ from .space import (
 )
 from .transpose import best_turn, turned_sweep
 
+UNROLLED_EXTENT = 4  # axes up to this long are unrolled when that decides comparisons at compile time
+
 
 @dataclass
 class Walk:
@@ -76,20 +78,40 @@ def build_pointwise(group: Group, slots: Slots, lanes: int, threads: int):
         Axis(f"i{k}", extent, lanes if k == best.vector else 0, position=k)
         for k, extent in enumerate(best.extents)
     ]
+    for axis in _tested_axes(best, group, slots, lanes):
+        axes[axis].tile = axes[axis].extent
     if not serial:
         choose_parallel(axes, threads)
 
     def body(point: Point) -> list[ir.Statement]:
-        walked = [point.indices[k][0] for k in range(len(axes))]
-        return list(composer.stores(best.index(domain, walked)))
+        walked = point.combinations(range(len(axes)))
+        return [store for at in walked for store in composer.stores(best.index(domain, at))]
 
     statements = nest(axes, body)
     return make_kernel(group.name, composer, statements, lanes, serial)
 
 
-def _cost(walk: Walk, group: Group, slots: Slots, lanes: int) -> float:
-    """Memory cost per element of a walk."""
-    composer = SlotComposer(group, slots)
+def _tested_axes(walk: Walk, group: Group, slots: Slots, lanes: int) -> list[int]:
+    """Short walked axes that the expression compares with bounds (pads, concatenations): unrolled, the comparisons are
+    decided at compile time and only the part that applies is left."""
+    short = [k for k, extent in enumerate(walk.extents) if 1 < extent <= UNROLLED_EXTENT and k != walk.vector]
+    if not short:
+        return []
+    _, walked, stores = _probe(walk, group, slots, lanes)
+    seen: set[int] = set()
+    tested: set[Var] = set()
+    stack = [store.value for store in stores]
+    while stack:
+        node = stack.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            tested |= node.index.vars() if isinstance(node, ir.InRange) else set()
+            stack.extend(ir.children(node))
+    return [k for k in short if walked[k].vars() & tested]
+
+
+def _probe(walk: Walk, group: Group, slots: Slots, lanes: int) -> tuple[Var, list[Index], list[ir.Store]]:
+    """The lane variable, the walked indices and the stores of one vector of a walk."""
     lane = Var("lane", lanes)
     walked = []
     for k, extent in enumerate(walk.extents):
@@ -97,7 +119,12 @@ def _cost(walk: Walk, group: Group, slots: Slots, lanes: int) -> float:
             walked.append(as_index(Var("block", max(1, extent // lanes))) * lanes + as_index(lane))
         else:
             walked.append(as_index(Var(f"i{k}", extent)))
-    stores = composer.stores(walk.index(group.domain, walked))
+    return lane, walked, SlotComposer(group, slots).stores(walk.index(group.domain, walked))
+
+
+def _cost(walk: Walk, group: Group, slots: Slots, lanes: int) -> float:
+    """Memory cost per element of a walk."""
+    lane, _, stores = _probe(walk, group, slots, lanes)
     extent = walk.extents[walk.vector]
     waste = -(-extent // lanes) * lanes / max(1, extent)
     inner = 1.0 if walk.vector == len(walk.extents) - 1 else 1.1
