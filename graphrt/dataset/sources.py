@@ -87,11 +87,9 @@ def _check_lengths(columns: dict[str, np.ndarray]) -> None:
     if 0 in lengths.values():
         shapes = ", ".join(f"{name}: {array.dtype}{list(array.shape)}" for name, array in columns.items())
         raise DataError(
-            "NumpySlicesDataset: the dataset is empty",
-            at=user_source(),
-            expected="at least one sample",
-            given=shapes,
-        )
+            "NumpySlicesDataset: the dataset is empty", at=user_source(), expected="at least one sample", given=shapes,
+            fix="check how the arrays were read or selected",
+        )  # fmt: skip
 
 
 class GeneratorDataset(Dataset):

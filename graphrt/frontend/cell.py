@@ -39,7 +39,9 @@ class Cell:
 
     def __init__(self, auto_prefix: bool = True, flags: dict[str, Any] | None = None):
         values = self.__dict__
-        values.update(_cells={}, _params={}, _auto_prefix=auto_prefix, _owned=False, _owner=None, _snapshot=None)
+        values.update(
+            _cells={}, _params={}, _auto_prefix=auto_prefix, _owned=False, _owner=None, _snapshot=None
+        )
         values.update(training=False, requires_grad=False, **(flags or {}))
 
     # -------------------------------------------------------------------------------------------- attributes
@@ -99,7 +101,7 @@ class Cell:
         if check_name_contain_dot and "." in param_name:
             raise ArgumentError("insert_param_to_cell: the name must not contain '.'", given=repr(param_name))
         if param._name is None:
-            param.name = self._position()[1] + param_name
+            param.name = self._place()[1] + param_name
         self._params[param_name] = param
         self.__dict__[param_name] = param
         self._snapshot = None
@@ -112,7 +114,7 @@ class Cell:
             raise child_cell._not_initialised("it was assigned to another Cell")
         if self._auto_prefix and not child_cell._owned:
             # what the tree already holds (shared layers, tied weights) keeps the name it got first
-            root, prefix = self._position()
+            root, prefix = self._place()
             known = {id(p) for p in root.get_parameters()}
             child_cell.update_parameters_name(f"{prefix}{child_name}.", known)
             child_cell.__dict__.update(_owned=True, _owner=weakref.ref(self))
@@ -120,7 +122,7 @@ class Cell:
         self.__dict__[child_name] = child_cell
         self._snapshot = None
 
-    def _position(self) -> tuple[Cell, str]:
+    def _place(self) -> tuple[Cell, str]:
         """The outermost Cell this one got its place from, and that place as a prefix of names: "layers.0."."""
         cell, prefix = self, ""
         while cell._owner is not None and (owner := cell._owner()) is not None:

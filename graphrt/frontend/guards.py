@@ -99,6 +99,8 @@ def thaw(frozen: Any) -> str:
     if not isinstance(frozen, tuple) or not frozen:
         return repr(frozen)
     kind, *rest = frozen
+    if kind == "Slot":
+        return "a tensor"
     if kind in ("tuple", "list", "set"):
         return f"{kind}({', '.join(map(thaw, rest))})"
     if kind == "dict":

@@ -123,8 +123,14 @@ def _difference(old: tuple[Any, ...], new: tuple[Any, ...]) -> str:
         if before != after:
             return f"tensor argument {position} changed from {_text(before)} to {_text(after)}"
     if old_static != static:
-        return f"Python arguments changed from {thaw(old_static)} to {thaw(static)}"
+        return f"Python arguments changed from {_call(old_static)} to {_call(static)}"
     return f"engine or threads changed from {old_engine}, {old_threads} to {engine}, {threads}"
+
+
+def _call(structure: tuple[Any, ...]) -> str:
+    """The frozen (args, kwargs) of a call as they would be written."""
+    _, (_, *args), (_, *kwargs) = structure
+    return f"({', '.join([*map(thaw, args), *(f'{name[1]}={thaw(value)}' for name, value in kwargs)])})"
 
 
 def _text(type: TensorType) -> str:

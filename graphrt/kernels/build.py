@@ -9,6 +9,7 @@ from ..ops.scatter import ScatterAdd
 from ..schedule.fuse import Group
 from ..schedule.plan import Slot
 from .contraction import build_contraction
+from .margins import clear_margins
 from .pointwise import build_pointwise
 from .reduction import build_reduction
 from .scatter import build_scatter
@@ -21,6 +22,15 @@ def build_kernel(group: Group, slots: Slots, lanes: int, threads: int) -> tuple[
     `lanes`: float32 elements per vector register; `threads`: how many threads the program is planned for.
     Raises CompileError for an anchor no strategy knows.
     """
+    kernel, arguments = _by_strategy(group, slots, lanes, threads)
+    for node in group.stores:
+        if slots[node].layout.margins:
+            buffer = kernel.buffers[arguments.index(slots[node])]
+            kernel.body += clear_margins(slots[node], buffer, 1 if kernel.serial else threads)
+    return kernel, arguments
+
+
+def _by_strategy(group: Group, slots: Slots, lanes: int, threads: int) -> tuple[ir.Kernel, list[Slot]]:
     if group.anchor is None:
         return build_pointwise(group, slots, lanes, threads)
     if isinstance(group.anchor.op, ContractionOp):

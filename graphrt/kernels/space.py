@@ -10,6 +10,7 @@ from ..dtypes import DType, float32
 from ..ir import Node
 from ..loops import ir
 from ..loops.index import Index, Var, as_index
+from ..ops.views import Pad
 from ..schedule.compose import Composer
 from ..schedule.fuse import Group
 from ..schedule.plan import Slot
@@ -56,6 +57,17 @@ class SlotComposer(Composer):
             return None
         address = slot.layout.address_as(node.shape, shape, index)
         return None if address is None else self.builder.load(self.buffer(slot), address)
+
+    def stored_around(self, node: Node, pad: Pad, index: tuple[Index, ...]) -> ir.Scalar | None:
+        slot = self.slots.get(node)
+        if slot is None or node in self.group.members or pad.value != 0 or any(pad.interior):
+            return None
+        for axis, (low, high) in enumerate(zip(pad.low, pad.high)):
+            before, after = slot.layout.margin(axis)
+            if low > before or high > after:
+                return None
+        inside = [i - low for i, low in zip(index, pad.low)]
+        return self.builder.load(self.buffer(slot), slot.layout.address(node.shape, inside))
 
     def stores(self, index: Sequence[Index]) -> list[ir.Store]:
         """The group's results at `index`."""

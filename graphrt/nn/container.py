@@ -19,18 +19,24 @@ from .dense import here
 
 
 class _Ordered(Cell):
-    """Children by position. Changing the order keeps the names parameters already have."""
+    """Children by position. A Cell that moves takes its parameters' names along: they say where it is now."""
 
     def __init__(self, auto_prefix: bool = True):
         super().__init__(auto_prefix=auto_prefix)
 
     def _set_children(self, children: Iterable[Cell]) -> None:
         children = list(children)
+        before = [child._place()[1] for child in children if isinstance(child, Cell)]
         for name in list(self._cells):
             self.__dict__.pop(name, None)
         self._cells.clear()
         for position, child in enumerate(children):
             self.insert_child_to_cell(str(position), child)
+        for child, old in zip(children, before):
+            new = child._place()[1]
+            for parameter in child.get_parameters() if old and old != new else ():
+                if parameter.name.startswith(old):
+                    parameter.name = new + parameter.name[len(old) :]
         self._snapshot = None
 
     def __len__(self) -> int:

@@ -158,16 +158,21 @@ def resize_batch(array: np.ndarray, batch: int) -> np.ndarray:
 
 def _check_arguments(net: Any, inputs: tuple[Any, ...], file_format: str, opset: int) -> None:
     if not callable(net):
-        raise ArgumentError("export: the network must be a Cell or a function", given=repr(net))
+        raise ArgumentError(
+            "export: the network must be a Cell or a function", at=user_source(), given=repr(net)
+        )
     if file_format != "ONNX":
-        raise ArgumentError("export: unknown file format", expected="ONNX", given=repr(file_format))
+        raise ArgumentError(
+            "export: unknown file format", at=user_source(), expected="'ONNX'", given=repr(file_format)
+        )
     if type(opset) is not int or not OLDEST_OPSET <= opset <= NEWEST_OPSET:
         raise ArgumentError(
-            "export: opset not supported", expected=f"{OLDEST_OPSET} to {NEWEST_OPSET}", given=opset
-        )
+            "export: opset not supported", at=user_source(), expected=f"{OLDEST_OPSET} to {NEWEST_OPSET}", given=opset,
+        )  # fmt: skip
     if not inputs:
         raise ArgumentError(
             "export: example inputs are needed",
+            at=user_source(),
             fix="pass one Tensor per argument of construct: export(net, x, ...)",
         )
 
@@ -175,7 +180,9 @@ def _check_arguments(net: Any, inputs: tuple[Any, ...], file_format: str, opset:
 def _as_array(value: Any) -> np.ndarray:
     array = np.asarray(value.asnumpy() if hasattr(value, "asnumpy") else value)
     if array.ndim and array.shape[0] == 0:
-        raise ArgumentError("export: an example input has no samples", given=list(array.shape))
+        raise ArgumentError(
+            "export: an example input has no samples", at=user_source(), given=list(array.shape)
+        )
     return array
 
 

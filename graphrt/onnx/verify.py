@@ -54,15 +54,23 @@ def check_specification(path: Path) -> None:
 
 def open_model(path: Path) -> tuple[Callable[[dict[str, np.ndarray]], list[np.ndarray]], str]:
     """A function that runs the file, and the name of what runs it: onnxruntime, or ONNX's reference implementation
-    where onnxruntime is not installed or cannot handle an element type."""
+    where onnxruntime is not installed, cannot handle an element type, or is older than the file's format.
+
+    Raises ExportError with onnxruntime's complaint when it refuses the file for any other reason.
+    """
     try:
         import onnxruntime
     except ImportError:
         return _reference(path)
+    refusals = onnxruntime.capi.onnxruntime_pybind11_state
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented:
+    except refusals.NotImplemented:
         return _reference(path)
+    except (refusals.Fail, refusals.InvalidGraph, refusals.InvalidArgument) as error:
+        if "Unsupported model IR version" in str(error):
+            return _reference(path)
+        raise ExportError("export: onnxruntime cannot load the written model", given=str(error)) from error
     values = [*session.get_inputs(), *session.get_outputs()]
     if any("bfloat16" in value.type for value in values):  # which its Python interface has no arrays for
         return _reference(path)

@@ -39,6 +39,7 @@ class Layouts:
     graph: Graph
     layouts: dict[Node, Layout] = field(default_factory=dict)
     forced: set[Node] = field(default_factory=set)
+    virtual: set[Node] = field(default_factory=set)  # pads read straight from their operand's margins
 
 
 class _Sets:

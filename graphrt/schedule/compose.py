@@ -14,7 +14,7 @@ from ..loops import ir as loop_ir
 from ..loops.builder import Builder
 from ..loops.index import Index, as_index
 from ..ops.base import ElementOp
-from ..ops.views import Constant, Reshape
+from ..ops.views import Constant, Pad, Reshape
 
 
 def scalar_constant(node: Node) -> float | int | bool | None:
@@ -42,6 +42,10 @@ class Composer:
         over (the reshape's own index rule then decides)."""
         return None
 
+    def stored_around(self, node: Node, pad: Pad, index: tuple[Index, ...]) -> loop_ir.Scalar | None:
+        """The element of a stored node seen through zero padding, None where its buffer has no margin for it."""
+        return None
+
     def value(self, node: Node, index: Sequence[Index | int]) -> loop_ir.Scalar:
         """The scalar of `node` at `index`."""
         position = tuple(as_index(i) for i in index)
@@ -60,6 +64,10 @@ class Composer:
             return found
         if isinstance(node.op, Reshape):
             found = self.stored_as(node.inputs[0], node.shape, index)
+            if found is not None:
+                return found
+        if isinstance(node.op, Pad):
+            found = self.stored_around(node.inputs[0], node.op, index)
             if found is not None:
                 return found
         if not isinstance(node.op, ElementOp):

@@ -75,8 +75,8 @@ def element_cost(node: Node) -> float:
     return float(EXPENSIVE.get(op.name, 1.0))
 
 
-def stored_nodes(graph: Graph, forced: Iterable[Node] = ()) -> set[Node]:
-    """The nodes whose values live in memory (`forced` ones always do)."""
+def stored_nodes(graph: Graph, forced: Iterable[Node] = (), virtual: Iterable[Node] = ()) -> set[Node]:
+    """The nodes whose values live in memory (`forced` ones always do, `virtual` ones never)."""
     users = graph.users()
     roots = set(graph.roots) | set(forced)
     stored: set[Node] = set()
@@ -86,7 +86,7 @@ def stored_nodes(graph: Graph, forced: Iterable[Node] = ()) -> set[Node]:
         for user in set(users[node]):
             times += _reads_per_element(node, user) * (repeats[user] if user not in stored else 1.0)
         repeats[node] = times
-        if node.is_input or scalar_constant(node) is not None:
+        if node.is_input or scalar_constant(node) is not None or node in virtual:
             continue
         if (
             isinstance(node.op, views.Constant)
@@ -170,13 +170,17 @@ def _anchor_reads(anchor: Node, is_stored) -> set[Node]:
 
 
 def fuse(
-    graph: Graph, forced: Iterable[Node] = (), layouts: Mapping[Node, Layout] | None = None
+    graph: Graph,
+    forced: Iterable[Node] = (),
+    layouts: Mapping[Node, Layout] | None = None,
+    virtual: Iterable[Node] = (),
 ) -> list[Group]:
     """The groups of `graph` in execution order.
 
-    `forced` nodes are stored whatever their cost; groups only merge when their results share one layout.
+    `forced` nodes are stored whatever their cost, `virtual` ones never; groups only merge when their results share one
+    layout (margins apart).
     """
-    stored = stored_nodes(graph, forced)
+    stored = stored_nodes(graph, forced, virtual)
     layouts = layouts or {}
 
     def is_stored(node: Node) -> bool:
@@ -188,7 +192,8 @@ def fuse(
         if node not in stored or isinstance(node.op, views.Constant):
             continue
         anchor = None if isinstance(node.op, ElementOp) else node
-        group = Group(anchor, [node], node.shape, {node}, layout=layouts.get(node))
+        layout = layouts.get(node)
+        group = Group(anchor, [node], node.shape, {node}, layout=layout.without_margins if layout else None)
         group.reads, group.identity = _group_reads(group, is_stored)
         if anchor is not None:
             group.anchor_reads = _anchor_reads(anchor, is_stored)

@@ -7,7 +7,7 @@ everything else lives in the arena in the layout `assign_layouts` wants.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..ir import Graph, Node
@@ -17,6 +17,7 @@ from .assign_layouts import Layouts, assign_layouts
 from .compose import scalar_constant
 from .fuse import Group, fuse
 from .layout import Layout, row_major
+from .margins import add_margins
 
 if TYPE_CHECKING:
     from .memory import MemoryPlan
@@ -64,11 +65,12 @@ def schedule(graph: Graph, lanes: int) -> Schedule:
     """Fusion, layouts and slots for `graph`."""
     graph = _separate_roots(graph)
     layouts = assign_layouts(graph, lanes)
-    groups = fuse(layouts.graph, layouts.forced, layouts.layouts)
+    layouts.virtual = add_margins(layouts.graph, layouts.layouts)
+    groups = _fused(layouts)
     unsafe = _unsafe_updates(layouts.graph, groups)
     if unsafe:
         layouts = _defer_updates(layouts, unsafe)
-        groups = fuse(layouts.graph, layouts.forced, layouts.layouts)
+        groups = _fused(layouts)
     return Schedule(layouts.graph, groups, _slots(layouts, groups))
 
 
@@ -114,7 +116,12 @@ def _defer_updates(layouts: Layouts, unsafe: list[Node]) -> Layouts:
         value = updates[state]
         forced.add(value)
         updates[state] = Node(Copy("update"), (value,), value.type, value.source)
-    return Layouts(Graph(graph.inputs, graph.outputs, updates, graph.name), layouts.layouts, forced)
+    graph = Graph(graph.inputs, graph.outputs, updates, graph.name)
+    return replace(layouts, graph=graph, forced=forced)
+
+
+def _fused(layouts: Layouts) -> list[Group]:
+    return fuse(layouts.graph, layouts.forced, layouts.layouts, layouts.virtual)
 
 
 def _slots(layouts: Layouts, groups: list[Group]) -> dict[Node, Slot]:

@@ -5,6 +5,7 @@ In: network, loss function, optimizer; the columns' types and transforms. Out: `
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +53,12 @@ class Parts:
         from ..frontend.gradient import value_and_grad
 
         if self.optimizer is None:  # the network is itself a whole training step
+            if self.loss_fn is not None:
+                raise ArgumentError(
+                    "Model.train: the model has a loss function but no optimizer", at=user_source(),
+                    expected="both, or a network that is a whole training step and neither of them",
+                    fix="give it: Model(network, loss_fn, nn.Momentum(network.trainable_params(), 0.01, 0.9))",
+                )  # fmt: skip
             loss = self.network(*batch)
         else:
             loss, gradients = value_and_grad(self.loss, None, self.optimizer.parameters)(*batch)
@@ -90,6 +97,17 @@ class Parts:
                 expected="columns for the network's inputs and, last, the label", given=f"{len(batch)} column",
                 fix="add a label column, or pass a network that returns its own loss and no loss_fn",
             )  # fmt: skip
+        construct = getattr(self.network, "construct", self.network)
+        try:
+            inspect.signature(construct).bind(*batch[:-1])
+        except TypeError:
+            name = type(self.network).__name__
+            raise ArgumentError(
+                "the network takes another number of inputs than the dataset has columns before the label",
+                cell=name, at=user_source(), expected=f"construct{inspect.signature(construct)}",
+                given=f"{len(batch) - 1} columns and the label",
+                fix="choose the columns: dataset.project([..., label])",
+            ) from None  # fmt: skip
 
 
 def trace_sink_step(

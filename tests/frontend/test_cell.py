@@ -149,12 +149,50 @@ def test_sequential_and_list():
     layers[1] = nn.Tanh()
     assert [type(c).__name__ for c in layers] == ["Dense", "Tanh", "Dense"]
     del layers[1]
-    assert names(layers) == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    assert names(layers) == ["0.weight", "0.bias", "1.weight", "1.bias"]
     with pytest.raises(IndexError, match="has 2 cells"):
         layers[2]
     cells = nn.CellList([nn.Dense(1, 1) for _ in range(2)])
     cells.insert(0, nn.ReLU())
     assert len(cells) == 3 and cells.extend([nn.ReLU()]) is cells and len(cells) == 4
+
+
+def test_what_joins_a_network_late_is_named_by_its_path():
+    """Lists that are filled after they were assigned are the usual way to build deep networks."""
+
+    class Deep(nn.Cell):
+        def __init__(self):
+            super().__init__()
+            self.left, self.right, self.nested = (
+                nn.CellList(),
+                nn.SequentialCell(),
+                nn.CellList([nn.CellList()]),
+            )
+            for _ in range(2):
+                self.left.append(nn.Dense(1, 1, has_bias=False))
+                self.right.append(nn.Dense(1, 1, has_bias=False))
+            self.left.insert(0, nn.Dense(1, 1, has_bias=False))
+            self.left[1] = nn.Dense(1, 1, has_bias=False)
+            self.nested[0].append(Block())
+            self.nested[0][0].shift = Parameter(np.zeros(1))
+            self.right.append(self.left[0])  # shared: it keeps its first name
+            self.right.append(tied := nn.Dense(1, 1, has_bias=False))
+            tied.weight = self.left[2].weight
+
+    net = Deep()
+    for deep in (copy.deepcopy(net), net):
+        paths = [path for path, _ in deep.parameters_and_names()]
+        assert names(deep) == paths and len(set(paths)) == len(paths)
+        assert paths[:5] == [
+            "left.0.weight",
+            "left.1.weight",
+            "left.2.weight",
+            "right.0.weight",
+            "right.1.weight",
+        ]
+        assert "nested.0.0.shift" in paths and not any(path.startswith("right.2") for path in paths)
+        deep.left.append(nn.Dense(1, 1))
+        assert names(deep)[3:5] == ["left.3.weight", "left.3.bias"]
 
 
 def test_super_init_forgotten():

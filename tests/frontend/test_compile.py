@@ -66,8 +66,7 @@ def test_construct_runs_once_per_kind_of_call():
         "first call",
         "tensor argument 0 changed from float32[2, 3] to float32[3]",
         "tensor argument 0 changed from float32[3] to float32[2, 3]",
-        "Python arguments changed from tuple(tuple(Slot(position=0), 3), {}) to "
-        "tuple(tuple(Slot(position=0)), {'times': 3})",
+        "Python arguments changed from (a tensor, 3) to (a tensor, times=3)",
     ]
 
 

@@ -63,9 +63,12 @@ def test_agrees_at_every_batch_size(tmp_path, make, shape, opset):
     model = export(net, random(2, *shape), path=tmp_path / "net.onnx", opset=opset)
     assert model.opset_import[0].version == opset
     assert model.ir_version == onnx.helper.find_min_ir_version_for(list(model.opset_import))
+    run_file, engine = verify.open_model(tmp_path / "net.onnx")
+    assert engine == "onnxruntime" or opset > 20  # released runtimes may be older than the newest format
     for batch in (1, 3, 17, 32):
         x = random(batch, *shape, seed=batch)
-        np.testing.assert_allclose(run(model, x)[0], net(Tensor(x)).asnumpy(), rtol=1e-5, atol=1e-5)
+        theirs = run_file({model.graph.input[0].name: x})[0]
+        np.testing.assert_allclose(theirs, net(Tensor(x)).asnumpy(), rtol=1e-5, atol=1e-5)
 
 
 def test_reads_like_the_network(tmp_path):
@@ -252,6 +255,26 @@ def test_verification_notices_a_broken_file(tmp_path):
     onnx.save_model(model, path)
     with pytest.raises(ExportError, match="breaks the ONNX specification"):
         verify.check_specification(path)
+
+
+def test_a_format_newer_than_the_runtime_is_left_to_the_reference_implementation(tmp_path):
+    path = graphrt.export(mlp(), Tensor(random(2, 12)), file_name=tmp_path / "net.onnx")
+    model = onnx.load(path)
+    assert verify.open_model(path)[1] == "onnxruntime"
+    model.ir_version = 99
+    path.write_bytes(model.SerializeToString())
+    run_file, engine = verify.open_model(path)
+    assert engine == "onnx.reference"
+    assert run_file({model.graph.input[0].name: random(3, 12)})[0].shape == (3, 5)
+
+
+def test_a_file_the_runtime_refuses(tmp_path):
+    path = graphrt.export(mlp(), Tensor(random(2, 12)), file_name=tmp_path / "net.onnx")
+    model = onnx.load(path)
+    model.graph.node[1].op_type = "Nonsense"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ExportError, match=r"onnxruntime cannot load the written model(.|\n)*Nonsense"):
+        verify.open_model(path)
 
 
 def test_large_weights_go_beside_the_model(tmp_path, monkeypatch):
