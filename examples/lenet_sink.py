@@ -113,7 +113,7 @@ def main():
     model = Model(network, nn.CrossEntropyLoss(), optimizer, metrics={"accuracy"})
 
     # In sinks of a given size an "epoch" is a sink, as in MindSpore; the place in the data carries over.
-    sinks = options.epochs or (5 if is_mnist else 40)
+    sinks = options.epochs if options.epochs is not None else 5 if is_mnist else 40
     steps = sinks * train_data.get_dataset_size()
     if options.sink_size > 0:
         sinks = math.ceil(steps / options.sink_size)

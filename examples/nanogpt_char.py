@@ -4,7 +4,7 @@
     python examples/nanogpt_char.py                               # the help pages that come with Python
 
 4 layers, 4 heads, 128 wide, blocks of 64 characters, batch 12, AdamW, 2000 steps. The dataset is the list of places
-where a block can start. The compiled step picks places from it in random order and cuts the blocks out of the text itself.
+where a block can start. The compiled step picks places from it in random order and cuts the blocks out of the text.
 """
 
 import argparse

@@ -149,7 +149,9 @@ def _divide(writer: Writer, op: str, dtype: DType, x: Value, y: Value) -> Value:
     if not unsigned:
         negated = writer.instruction(f"sub {type_} {zero}, {x.text}")
         quotient = writer.instruction(f"select {is_minus}, {type_} {negated}, {type_} {quotient}")
-    if op in ("floor_div", "rem") and not unsigned:  # one less where a rest has the other sign than the divisor
+    if (
+        op in ("floor_div", "rem") and not unsigned
+    ):  # one less where a rest has the other sign than the divisor
         product = writer.instruction(f"mul {type_} {quotient}, {y.text}")
         rest = writer.instruction(f"sub {type_} {x.text}, {product}")
         inexact = writer.instruction(f"icmp ne {type_} {rest}, {zero}")

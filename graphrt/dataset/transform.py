@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 class Transform:
-    """A deterministic function of one column. Subclasses are frozen dataclasses, so that `repr` tells all about them.
+    """A function of one column, deterministic but for `RandomTransform`. Subclasses are frozen dataclasses, so that
+    `repr` tells all about them.
 
     `batch(array)` maps a NumPy array whose axis 0 counts samples; `symbolic(tensor)` adds the same computation to the
     graph being traced; both must agree.

@@ -100,17 +100,7 @@ def loads(roots: Iterable[ir.Scalar]) -> list[ir.Load]:
         seen.add(id(node))
         if isinstance(node, ir.Load):
             found.append(node)
-            if node.predicate is not None:
-                stack.append(node.predicate)
-            for atom, _ in node.address.terms:
-                scalar = getattr(atom, "scalar", None)
-                if scalar is not None:
-                    stack.append(scalar)
-            continue
-        for name in ("x", "y", "z", "condition"):
-            child = getattr(node, name, None)
-            if isinstance(child, ir.Scalar):
-                stack.append(child)
+        stack.extend(ir.children(node))
     return found
 
 

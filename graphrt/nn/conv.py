@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 from ..context import get_context
 from ..dtypes import as_dtype
-from ..errors import ArgumentError, DTypeError, ShapeError
+from ..errors import ArgumentError, ShapeError
 from ..frontend import functional as ops
 from ..frontend.cell import Cell
 from ..frontend.padding import check_pad_mode, four_sides, same_padding
 from ..frontend.parameter import Parameter
 from ..frontend.tensor import Tensor
-from .dense import default_bias_bound, here, positive_int
+from .dense import check_floating, default_bias_bound, here, positive_int
 
 Pair = int | tuple[int, int]
 
@@ -51,11 +51,7 @@ def check_images(layer: str, x: Tensor, channels: int | None) -> None:
             f"{layer}: the input has another number of channels", **here(), expected=expected,
             given=x.type.describe(), fix=fix or f"write nn.{layer}({x.shape[1]}, ...), or change the layer before it",
         )  # fmt: skip
-    if not x.dtype.is_float:
-        raise DTypeError(
-            f"{layer}: the input must be floating-point", **here(), expected=expected, given=x.type.describe(),
-            fix="write x.astype(graphrt.float32)",
-        )  # fmt: skip
+    check_floating(layer, x, expected)
 
 
 class Conv2d(Cell):

@@ -25,6 +25,15 @@ def here() -> dict[str, Any]:
     return {"cell": cell_path(), "at": f"{file}:{line}" if file else None}
 
 
+def check_floating(layer: str, x: Tensor, expected: str, dtype: object = "float32") -> None:
+    """Raise DTypeError unless the elements of `x` are floating-point; `dtype` is the type to convert them to."""
+    if not x.dtype.is_float:
+        raise DTypeError(
+            f"{layer}: the input must be floating-point", **here(), expected=expected, given=x.type.describe(),
+            fix=f"write x.astype(graphrt.{dtype})",
+        )  # fmt: skip
+
+
 def positive_int(layer: str, **values: Any) -> None:
     """Raise ArgumentError unless every value is an int > 0."""
     for name, value in values.items():
@@ -79,17 +88,13 @@ class Dense(Cell):
         self.activation = get_activation(activation)
 
     def construct(self, x: Tensor) -> Tensor:
+        expected = f"{self.dtype}[..., {self.in_channels}]"
         if x.ndim == 0 or x.shape[-1] != self.in_channels:
             raise ShapeError(
                 "Dense: the last axis of the input is not in_channels", **here(),
-                expected=f"{self.dtype}[..., {self.in_channels}]", given=x.type.describe(), fix=self._shape_fix(x),
+                expected=expected, given=x.type.describe(), fix=self._shape_fix(x),
             )  # fmt: skip
-        if not x.dtype.is_float:
-            raise DTypeError(
-                "Dense: the input must be floating-point", **here(),
-                expected=f"{self.dtype}[..., {self.in_channels}]", given=x.type.describe(),
-                fix=f"write x.astype(graphrt.{self.dtype})",
-            )  # fmt: skip
+        check_floating("Dense", x, expected, self.dtype)
         y = ops.dense(x, self.weight, self.bias)
         return y if self.activation is None else self.activation(y)
 

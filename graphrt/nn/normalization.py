@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from ..dtypes import as_dtype
-from ..errors import ArgumentError, DTypeError, ShapeError
+from ..errors import ArgumentError, ShapeError
 from ..frontend import functional_layers as ops
 from ..frontend.cell import Cell
 from ..frontend.parameter import Parameter
 from ..frontend.tensor import Tensor
-from .dense import here, positive_int
+from .dense import check_floating, here, positive_int
 
 
 def _check_epsilon(layer: str, value: Any) -> float:
@@ -102,11 +102,7 @@ class _BatchNorm(Cell):
                 f"{layer}: the input has another number of channels", **here(), expected=expected,
                 given=x.type.describe(), fix=f"write nn.{layer}({x.shape[1]}), or change the layer before it",
             )  # fmt: skip
-        if not x.dtype.is_float:
-            raise DTypeError(
-                f"{layer}: the input must be floating-point", **here(), expected=expected, given=x.type.describe(),
-                fix="write x.astype(graphrt.float32)",
-            )  # fmt: skip
+        check_floating(layer, x, expected)
 
     def extend_repr(self) -> str:
         return f"num_features={self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ArgumentError, ExportError, GraphrtError
+from ..frontend.location import user_source
 from ..ir import Graph, Node, rewrite
 from ..ops.base import CompositeOp
 from . import network_emitters, view_emitters  # noqa: F401  (they fill the emitter table)

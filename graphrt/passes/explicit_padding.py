@@ -4,8 +4,9 @@
     after:   %2 = pad(%0, low=(0, 0, 1, 1), high=(0, 0, 1, 1)) : f32[8,16,34,34]
              %3 = conv2d(%2, %1) : f32[8,16,32,32]
 
-Backward-data becomes a plain convolution of the padded (and for strides interleaved with zeros) cotangent with the
-reversed kernel, so that one contraction strategy serves all directions without tests inside its loops.
+Backward-data becomes a plain convolution of the padded cotangent with the reversed kernel (for strides: one with every
+stride-th tap per remainder of the position, interleaved), so that one contraction strategy serves all directions
+without tests inside its loops and without products with zeros between strides.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import replace
 
 from ..ir import Graph, Node, apply, rewrite
 from ..ops.contractions import Conv2d, Conv2dBackwardInput, Conv2dBackwardWeight
+from ..ops.elementwise import Add
 from ..ops.views import Pad, Reverse, Slice, Transpose
 
 NONE = (0, 0, 0, 0)
@@ -51,21 +53,66 @@ def _only_real_taps(op: Conv2dBackwardInput, dy: Node, weight: Node, whole_row: 
 
 
 def _as_convolution(op: Conv2dBackwardInput, dy: Node, weight: Node) -> Node:
-    kernel = weight.shape[2:]
-    low, high = [0, 0], [0, 0]
+    """Backward-data as convolutions of the cotangent: one for each remainder of an image position by the stride, since
+    only every stride-th tap reaches such a position, put together by interleaving."""
+    strides = (
+        op.stride if op.dilation == (1, 1) else (1, 1)
+    )  # dilated taps: zeros between the cotangents instead
+    parts = [
+        part
+        for rows in range(strides[0])
+        for columns in range(strides[1])
+        if (part := _phase(op, dy, weight, strides, (rows, columns))) is not None
+    ]
+    total = parts[0]
+    for part in parts[1:]:
+        total = apply(Add(), total, part)
+    return total
+
+
+def _phase(
+    op: Conv2dBackwardInput, dy: Node, weight: Node, strides: tuple[int, int], phase: tuple[int, int]
+) -> Node | None:
+    """The image positions with these remainders, zero elsewhere; None where no tap or no position exists.
+
+    Position s * a + r takes tap t = (r + padding) mod s + s * j from cotangent a + shift - j: a convolution with stride
+    one of the cotangent with every s-th tap, reversed.
+    """
+    first_tap, low, high, inner_low, inner_high = [0, 0], [0, 0], [0, 0], [0, 0], [0, 0]
     for k in range(2):
-        reach = (kernel[k] - 1) * op.dilation[k]
-        spread = (dy.shape[2 + k] - 1) * op.stride[k] + 1
-        low[k] = reach - op.padding[2 * k]
-        # Enough rows that the valid convolution has exactly the image's extent.
-        high[k] = op.input_shape[2 + k] + reach - low[k] - spread
-    interior = (0, 0, op.stride[0] - 1, op.stride[1] - 1)
-    wide = apply(
-        Pad((0, 0, max(low[0], 0), max(low[1], 0)), (0, 0, max(high[0], 0), max(high[1], 0)), interior), dy
-    )
-    if min(low + high) < 0:  # padding larger than the kernel's reach: the outermost cotangents touch no pixel
-        start = (0, 0, max(-low[0], 0), max(-low[1], 0))
-        stop = tuple(e - max(-h, 0) for e, h in zip(wide.shape, (0, 0, *high)))
-        wide = apply(Slice(start, stop, (1, 1, 1, 1)), wide)
+        step, extent, kernel = strides[k], op.input_shape[2 + k], weight.shape[2 + k]
+        count = len(range(phase[k], extent, step))
+        spacing = op.stride[k] // step  # zeros between cotangents that phases do not take care of
+        spread = (dy.shape[2 + k] - 1) * spacing + 1
+        first_tap[k] = (phase[k] + op.padding[2 * k]) % step
+        taps = len(range(first_tap[k], kernel, step))
+        if not count or not taps:
+            return None
+        reach = (taps - 1) * op.dilation[k]
+        shift = (phase[k] + op.padding[2 * k] - first_tap[k]) // step
+        low[k] = reach - shift
+        high[k] = count - 1 + shift - (spread - 1)
+        inner_low[k], inner_high[k] = phase[k], extent - (phase[k] + (count - 1) * step + 1)
+    wide = _with_edges(dy, low, high, [op.stride[k] // strides[k] - 1 for k in range(2)])
+    kernel_shape = weight.shape
+    if strides != (1, 1):
+        start, steps = (0, 0, *first_tap), (1, 1, *strides)
+        weight = apply(Slice(start, kernel_shape, steps), weight)
     flipped = apply(Transpose((1, 0, 2, 3)), apply(Reverse((2, 3)), weight))
-    return apply(Conv2d(stride=(1, 1), padding=NONE, dilation=op.dilation), wide, flipped)
+    part = apply(Conv2d(stride=(1, 1), padding=NONE, dilation=op.dilation), wide, flipped)
+    if strides == (1, 1):
+        return part
+    gaps = (0, 0, strides[0] - 1, strides[1] - 1)
+    return apply(Pad((0, 0, *inner_low), (0, 0, *inner_high), gaps), part)
+
+
+def _with_edges(x: Node, low: list[int], high: list[int], gaps: list[int]) -> Node:
+    """x with zeros before and after its last two axes (cut off where negative) and between its elements."""
+    before, after = [max(v, 0) for v in low], [max(v, 0) for v in high]
+    if any(before + after + gaps):
+        x = apply(Pad((0, 0, *before), (0, 0, *after), (0, 0, *gaps)), x)
+    if min(low + high) < 0:  # the outermost cotangents touch no pixel
+        start = (0, 0, max(-low[0], 0), max(-low[1], 0))
+        stop = tuple(e - max(-h, 0) for e, h in zip(x.shape, (0, 0, *high)))
+        x = apply(Slice(start, stop, (1, 1, 1, 1)), x)
+    return x

@@ -15,12 +15,10 @@ import numpy as np
 from ..dataset.pipeline import Dataset
 from ..dataset.plan import resident_plan
 from ..dtypes import as_dtype
-from ..errors import DataError
-from ..frontend.location import user_source
 from ..frontend.trace import Traced
 from ..ir import TensorType
 from ..nn.metrics import Metric
-from .feed import empty_dataset
+from .feed import empty_dataset, not_batched
 from .step import Transforms
 
 Batch = dict[str, np.ndarray]
@@ -82,11 +80,7 @@ def evaluation_batches(dataset: Dataset) -> tuple[Iterator[Batch], Transforms]:
 def _checked(batch: Batch) -> Batch:
     for name, array in batch.items():
         if array.ndim == 0:
-            raise DataError(
-                "the dataset gives single samples, not batches", at=user_source(),
-                expected="batches along the first axis", given=f"a scalar in column {name!r}",
-                fix="call .batch(batch_size) on the dataset",
-            )  # fmt: skip
+            raise not_batched(name)
     return {name: np.ascontiguousarray(array) for name, array in batch.items()}
 
 

@@ -134,11 +134,7 @@ class BlockSteps:
         """One compiled step serves all batches: they must agree in everything but the size of the last one."""
         for name, array in zip(self._names, row):
             if array.ndim == 0:
-                raise DataError(
-                    "the dataset gives single samples, not batches", at=user_source(),
-                    expected="batches along the first axis", given=f"a scalar in column {name!r}",
-                    fix="call .batch(batch_size) on the dataset",
-                )  # fmt: skip
+                raise not_batched(name)
             if len(array) != len(row[0]):
                 raise DataError(
                     "the columns of a batch have different lengths", at=user_source(),
@@ -164,6 +160,14 @@ class BlockSteps:
                 given=f"{len(row[0])} samples" + (f" after batches of {sizes[0]} and {sizes[1]}" if len(sizes) == 2 else ""),
                 fix="let .batch(batch_size) form the batches",
             )  # fmt: skip
+
+
+def not_batched(column: str) -> DataError:
+    """The error for a dataset whose rows are samples."""
+    return DataError(
+        "the dataset gives single samples, not batches", at=user_source(), expected="batches along the first axis",
+        given=f"a scalar in column {column!r}", fix="call .batch(batch_size) on the dataset",
+    )  # fmt: skip
 
 
 def empty_dataset() -> DataError:

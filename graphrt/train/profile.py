@@ -19,7 +19,7 @@ from ..frontend.location import user_source
 from ..runtime.ceilings import machine_ceilings
 from ..runtime.profile import Profile, from_windows, measure
 from .evaluate import batch_types
-from .feed import empty_dataset
+from .feed import empty_dataset, not_batched
 from .step import Parts, trace_sink_step
 
 STREAMED_BATCHES = 16  # how many batches of data that comes from Python are collected and gone round
@@ -85,10 +85,7 @@ def _streamed_plan(dataset: Dataset) -> ResidentPlan:
     batches: list[tuple[np.ndarray, ...]] = []
     for row in dataset._rows(0):
         if row[0].ndim == 0:
-            raise ArgumentError(
-                "Model.profile: the dataset gives single samples, not batches", at=user_source(),
-                fix="call .batch(batch_size) on the dataset",
-            )  # fmt: skip
+            raise not_batched(names[0])
         if len(batches) == STREAMED_BATCHES or (batches and len(row[0]) != len(batches[0][0])):
             break
         batches.append(tuple(np.array(array) for array in row))

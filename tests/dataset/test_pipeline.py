@@ -226,5 +226,6 @@ def test_empty_dataset_exact_message():
         "NumpySlicesDataset: the dataset is empty\n"
         f"  at:       {caught.value.at}\n"
         "  expected: at least one sample\n"
-        "  given:    column_0: float32[0, 4], column_1: int32[0]"
+        "  given:    column_0: float32[0, 4], column_1: int32[0]\n"
+        "  fix:      check how the arrays were read or selected"
     )

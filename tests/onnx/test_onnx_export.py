@@ -206,8 +206,9 @@ def test_a_baked_batch_size_is_reported_with_the_line(tmp_path):
     ],
 )
 def test_unusable_arguments(tmp_path, options, message):
-    with pytest.raises(ArgumentError, match=message):
+    with pytest.raises(ArgumentError, match=message) as caught:
         export(mlp(), random(2, 12), path=tmp_path / "net.onnx", **options)
+    assert "test_onnx_export.py" in caught.value.at
 
 
 def test_no_inputs(tmp_path):

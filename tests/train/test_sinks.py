@@ -228,3 +228,11 @@ def test_wrong_models_are_explained(points):
     model = Model(net, nn.CrossEntropyLoss(), nn.SGD(net.trainable_params(), 0.1))
     with pytest.raises(ArgumentError, match="the dataset has one column"):
         model.train(1, ds.NumpySlicesDataset(points[0]).batch(4))
+    data = ds.NumpySlicesDataset((points[0], *points), ["a", "b", "label"]).batch(4)
+    with pytest.raises(ArgumentError, match="takes another number of inputs") as caught:
+        model.train(1, data)
+    assert caught.value.cell == "Dense" and caught.value.expected.startswith("construct(x")
+    assert caught.value.given == "2 columns and the label"
+    assert len(model.train(1, data.project(["a", "label"])).losses) == 5
+    with pytest.raises(ArgumentError, match="a loss function but no optimizer"):
+        Model(net, nn.CrossEntropyLoss()).train(1, data)

@@ -1,0 +1,219 @@
+"""Loads and stores: addresses from the kernel's pointer arguments, and whole vectors, masked ones, gathers, scatters.
+
+In: a buffer, an index and perhaps a condition. Out: a value in registers, or an instruction that stores one. The index
+decides the access: lanes that share an element, neighbours in memory, or anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from ..dtypes import DType, bool_
+from ..loops import ir
+from ..loops.index import Index
+from .emit_index import IndexEmitter
+from .emit_text import I1, I8, I32, POINTER, Type, Value
+
+Access = Literal["uniform", "contiguous", "varying"]
+
+
+class MemoryEmitter(IndexEmitter):
+    """Reads and writes the buffers, which are the function's arguments in order."""
+
+    def __init__(self, lanes: int, buffers: Sequence[ir.Buffer]):
+        super().__init__(lanes)
+        self.pointers = {buffer: f"%b{k}" for k, buffer in enumerate(buffers)}
+
+    # ---- loads
+
+    def load(self, buffer: ir.Buffer, address: Index, predicate: Value | None) -> Value:
+        """buffer[address] where `predicate` holds, else zero. A uniform load under a uniform predicate gives
+        any element where it does not hold: whoever reads it selects."""
+        access, start = self._access(address)
+        element = Type(buffer.dtype.llvm)
+        if access == "uniform" and (predicate is None or not predicate.lanes):
+            pointer = self._pointer(buffer, start)
+            if predicate is not None:
+                pointer = self.instruction(f"select {predicate}, ptr {pointer}, ptr {self.pointers[buffer]}")
+            value = self.value(f"load {element}, ptr {pointer}, align {buffer.dtype.size}", element)
+            return self._from_memory(value, buffer.dtype)
+        mask = self.mask(predicate)
+        vector = self.vector(element.element)
+        if access != "contiguous":
+            value = self._gather(buffer, address, mask)
+        else:
+            pointer = self._pointer(buffer, start)
+            if mask is None:
+                value = self.value(f"load {vector}, ptr {pointer}, align {buffer.dtype.size}", vector)
+            else:
+                value = self._masked_load(vector, pointer, mask, buffer.dtype.size)
+        return self._from_memory(value, buffer.dtype)
+
+    def _masked_load(self, vector: Type, pointer: str, mask: Value, align: int) -> Value:
+        if not self._must_halve(align):
+            return self._masked_load_whole(vector, pointer, mask, align)
+        # LLVM 22 selects an unmasked load (or fails an assertion) for <4 x double> on AVX and AVX2 if it finds only during
+        # selection that the mask is all false, as the upper half of `and %uniform, <1 1 1 1 0 0 0 0>`. When it splits the
+        # load itself it finds that; split here, it has not in any kernel so far (test: test_masks_of_two_registers).
+        lower, upper = self._halves(mask)
+        half = Type(vector.element, lower.lanes)
+        above = self.instruction(f"getelementptr i8, ptr {pointer}, i64 {half.lanes * align}")
+        first = self._masked_load_whole(half, pointer, lower, align)
+        second = self._masked_load_whole(half, above, upper, align)
+        lanes = ", ".join(f"i32 {k}" for k in range(self.lanes))
+        return self.value(f"shufflevector {first}, {second}, <{self.lanes} x i32> <{lanes}>", vector)
+
+    def _masked_load_whole(self, vector: Type, pointer: str, mask: Value, align: int) -> Value:
+        name = f"llvm.masked.load.{vector.suffix}.p0"
+        arguments = (Value(pointer, POINTER), _alignment(align), mask, Value(vector.zero, vector))
+        return self.value(self._masked_call(str(vector), name, *arguments), vector)
+
+    def _gather(self, buffer: ir.Buffer, address: Index, mask: Value | None) -> Value:
+        pointers = self._lane_pointers(buffer, address)
+        vector = self.vector(buffer.dtype.llvm)
+        name = f"llvm.masked.gather.{vector.suffix}.{pointers.type.suffix}"
+        arguments = (
+            pointers,
+            _alignment(buffer.dtype.size),
+            mask or self._all_lanes(),
+            Value(vector.zero, vector),
+        )
+        return self.value(self._masked_call(str(vector), name, *arguments), vector)
+
+    # ---- stores
+
+    def store(self, buffer: ir.Buffer, address: Index, value: Value, predicate: Value | None) -> None:
+        """buffer[address] = value where `predicate` holds. Stores to one address by all lanes have no predicate."""
+        access, start = self._access(address)
+        align = buffer.dtype.size
+        if access == "uniform":
+            if value.lanes:
+                raise AssertionError(f"a vector value stored to one address of {buffer.name}")
+            value = self._to_memory(value, buffer.dtype)
+            self.perform(f"store {value}, ptr {self._pointer(buffer, start)}, align {align}")
+            return
+        value = self._to_memory(self.splat(value), buffer.dtype)
+        mask = self.mask(predicate)
+        if access != "contiguous":
+            self._scatter(buffer, address, value, mask)
+            return
+        pointer = self._pointer(buffer, start)
+        if mask is None:
+            self.perform(f"store {value}, ptr {pointer}, align {align}")
+        else:
+            self._masked_store(value, pointer, mask, align)
+
+    def _masked_store(self, value: Value, pointer: str, mask: Value, align: int) -> None:
+        if not self._must_halve(align):
+            self._masked_store_whole(value, pointer, mask, align)
+            return
+        values, masks = self._halves(value), self._halves(mask)
+        above = self.instruction(f"getelementptr i8, ptr {pointer}, i64 {values[0].lanes * align}")
+        for part, place, own in zip(values, (pointer, above), masks):
+            self._masked_store_whole(part, place, own, align)
+
+    def _masked_store_whole(self, value: Value, pointer: str, mask: Value, align: int) -> None:
+        name = f"llvm.masked.store.{value.type.suffix}.p0"
+        self.perform(self._masked_call("void", name, value, Value(pointer, POINTER), _alignment(align), mask))
+
+    def _scatter(self, buffer: ir.Buffer, address: Index, value: Value, mask: Value | None) -> None:
+        pointers = self._lane_pointers(buffer, address)
+        name = f"llvm.masked.scatter.{value.type.suffix}.{pointers.type.suffix}"
+        arguments = (value, pointers, _alignment(buffer.dtype.size), mask or self._all_lanes())
+        self.perform(self._masked_call("void", name, *arguments))
+
+    # ---- addresses
+
+    def _access(self, address: Index) -> tuple[Access, Index]:
+        """How the lanes of the vector loop touch memory, and the address: of lane 0 if they are neighbours."""
+        vector = self.vector_variable
+        if vector is None or not self.is_varying(address):
+            return "uniform", address
+        factor = address.coefficient(vector)
+        rest = address - Index({vector: factor})
+        if factor != 1 or self.is_varying(rest):
+            return "varying", address
+        return "contiguous", rest
+
+    def _pointer(self, buffer: ir.Buffer, index: Index) -> str:
+        """The address of a uniform element: a shared base plus a constant offset the instruction can encode."""
+        base_key = ("pointer", buffer, index.terms)
+        base = self.recall(base_key)
+        if base is None:
+            base = self.pointers[buffer]
+            if index.terms:
+                offset = self.uniform_terms(index.terms)
+                base = self.instruction(
+                    f"getelementptr inbounds {buffer.dtype.llvm}, ptr {base}, i64 {offset}"
+                )
+            self.remember(base_key, base)
+        if not index.constant:
+            return base
+        return self.instruction(
+            f"getelementptr inbounds {buffer.dtype.llvm}, ptr {base}, i64 {index.constant}"
+        )
+
+    def _lane_pointers(self, buffer: ir.Buffer, address: Index) -> Value:
+        """An address per lane."""
+        index = self.varying_index(address, "i32" if buffer.elements < 2**31 else "i64")
+        base = self.pointers[buffer]
+        return self.value(
+            f"getelementptr inbounds {buffer.dtype.llvm}, ptr {base}, {index}", self.vector("ptr")
+        )
+
+    # ---- masks
+
+    def mask(self, predicate: Value | None) -> Value | None:
+        """The lanes in which memory may be touched: active ones where the predicate holds. None for all."""
+        if self.active is None:
+            return self.splat(predicate) if predicate is not None else None
+        active = self._first_lanes(self.active)
+        if predicate is None:
+            return active
+        return self.value(f"and {self.splat(predicate)}, {active.text}", active.type)
+
+    def _first_lanes(self, count: int) -> Value:
+        bits = ", ".join(f"i1 {'true' if lane < count else 'false'}" for lane in range(self.lanes))
+        return Value(f"<{bits}>", self.vector(I1.element))
+
+    def _all_lanes(self) -> Value:
+        return self._first_lanes(self.lanes)
+
+    def _masked_call(self, result: str, name: str, *arguments: Value) -> str:
+        """A call of a masked intrinsic, declared; its only i32 is the alignment, which must be a constant."""
+        types = ["i32 immarg" if argument.type == I32 else str(argument.type) for argument in arguments]
+        self.declare(result, name, *types)
+        return f"call {result} @{name}({', '.join(map(str, arguments))})"
+
+    def _must_halve(self, element_bytes: int) -> bool:
+        """Whether a masked access must be split by hand: vectors of two AVX2 registers with 64-bit elements."""
+        return self.lanes == 8 and element_bytes == 8
+
+    def _halves(self, value: Value) -> list[Value]:
+        """The lower and the upper lanes of a vector."""
+        half = Type(value.type.element, self.lanes // 2)
+        parts = []
+        for first in (0, half.lanes):
+            lanes = ", ".join(f"i32 {k}" for k in range(first, first + half.lanes))
+            text = f"shufflevector {value}, {value.type} poison, <{half.lanes} x i32> <{lanes}>"
+            parts.append(self.value(text, half))
+        return parts
+
+    # ---- values in memory
+
+    def _from_memory(self, value: Value, dtype: DType) -> Value:
+        if dtype != bool_:
+            return value
+        return self.value(f"icmp ne {value}, {value.type.zero}", value.type.of(I1.element))
+
+    def _to_memory(self, value: Value, dtype: DType) -> Value:
+        if dtype != bool_:
+            return value
+        byte = value.type.of(I8.element)
+        return self.value(f"zext {value} to {byte}", byte)
+
+
+def _alignment(size: int) -> Value:
+    """Buffers may begin at any element, so no vector access assumes more than the alignment of an element."""
+    return Value(str(size), I32)
