@@ -40,7 +40,7 @@ class MemoryEmitter(IndexEmitter):
             return self._from_memory(value, buffer.dtype)
         mask = self.mask(predicate)
         vector = self.vector(element.element)
-        if access != "contiguous":
+        if access != "contiguous" or (mask is not None and self._is_wide(buffer.dtype.size)):
             value = self._gather(buffer, address, mask)
         else:
             pointer = self._pointer(buffer, start)
@@ -51,20 +51,6 @@ class MemoryEmitter(IndexEmitter):
         return self._from_memory(value, buffer.dtype)
 
     def _masked_load(self, vector: Type, pointer: str, mask: Value, align: int) -> Value:
-        if not self._must_halve(align):
-            return self._masked_load_whole(vector, pointer, mask, align)
-        # LLVM 22 selects an unmasked load (or fails an assertion) for <4 x double> on AVX and AVX2 if it finds only during
-        # selection that the mask is all false, as the upper half of `and %uniform, <1 1 1 1 0 0 0 0>`. When it splits the
-        # load itself it finds that; split here, it has not in any kernel so far (test: test_masks_of_two_registers).
-        lower, upper = self._halves(mask)
-        half = Type(vector.element, lower.lanes)
-        above = self.instruction(f"getelementptr i8, ptr {pointer}, i64 {half.lanes * align}")
-        first = self._masked_load_whole(half, pointer, lower, align)
-        second = self._masked_load_whole(half, above, upper, align)
-        lanes = ", ".join(f"i32 {k}" for k in range(self.lanes))
-        return self.value(f"shufflevector {first}, {second}, <{self.lanes} x i32> <{lanes}>", vector)
-
-    def _masked_load_whole(self, vector: Type, pointer: str, mask: Value, align: int) -> Value:
         name = f"llvm.masked.load.{vector.suffix}.p0"
         arguments = (Value(pointer, POINTER), _alignment(align), mask, Value(vector.zero, vector))
         return self.value(self._masked_call(str(vector), name, *arguments), vector)
@@ -95,7 +81,7 @@ class MemoryEmitter(IndexEmitter):
             return
         value = self._to_memory(self.splat(value), buffer.dtype)
         mask = self.mask(predicate)
-        if access != "contiguous":
+        if access != "contiguous" or (mask is not None and self._is_wide(align)):
             self._scatter(buffer, address, value, mask)
             return
         pointer = self._pointer(buffer, start)
@@ -105,15 +91,6 @@ class MemoryEmitter(IndexEmitter):
             self._masked_store(value, pointer, mask, align)
 
     def _masked_store(self, value: Value, pointer: str, mask: Value, align: int) -> None:
-        if not self._must_halve(align):
-            self._masked_store_whole(value, pointer, mask, align)
-            return
-        values, masks = self._halves(value), self._halves(mask)
-        above = self.instruction(f"getelementptr i8, ptr {pointer}, i64 {values[0].lanes * align}")
-        for part, place, own in zip(values, (pointer, above), masks):
-            self._masked_store_whole(part, place, own, align)
-
-    def _masked_store_whole(self, value: Value, pointer: str, mask: Value, align: int) -> None:
         name = f"llvm.masked.store.{value.type.suffix}.p0"
         self.perform(self._masked_call("void", name, value, Value(pointer, POINTER), _alignment(align), mask))
 
@@ -186,19 +163,14 @@ class MemoryEmitter(IndexEmitter):
         self.declare(result, name, *types)
         return f"call {result} @{name}({', '.join(map(str, arguments))})"
 
-    def _must_halve(self, element_bytes: int) -> bool:
-        """Whether a masked access must be split by hand: vectors of two AVX2 registers with 64-bit elements."""
-        return self.lanes == 8 and element_bytes == 8
+    def _is_wide(self, element_bytes: int) -> bool:
+        """Whether masked accesses must go lane by lane: vectors of two AVX2 registers with 64-bit elements.
 
-    def _halves(self, value: Value) -> list[Value]:
-        """The lower and the upper lanes of a vector."""
-        half = Type(value.type.element, self.lanes // 2)
-        parts = []
-        for first in (0, half.lanes):
-            lanes = ", ".join(f"i32 {k}" for k in range(first, first + half.lanes))
-            text = f"shufflevector {value}, {value.type} poison, <{half.lanes} x i32> <{lanes}>"
-            parts.append(self.value(text, half))
-        return parts
+        LLVM 22 selects an unmasked load (or fails an assertion, which ends the process) for <4 x double> on AVX and AVX2
+        if it finds only during selection that the mask is all false, as it does for the upper half of a short tail
+        (test: test_masks_of_two_registers). Gathers and scatters are right.
+        """
+        return self.lanes == 8 and element_bytes == 8
 
     # ---- values in memory
 
