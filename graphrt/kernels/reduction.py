@@ -1,7 +1,7 @@
 """Reductions: each output element combines many terms; the result flows into the group's epilogue in registers.
 
 Candidates: vectors along an output axis (one accumulator per lane), or along a reduced axis (lanes are combined once
-at the end, in a fixed tree). Accumulators are split in four when the loop is long, so that latency does not bind.
+at the end, in a fixed tree).
 """
 
 from __future__ import annotations
