@@ -14,9 +14,9 @@ import zlib
 
 import numpy as np
 
-from ..errors import ArgumentError, DataError
+from ..errors import DataError
 from ..frontend.location import user_source
-from .folder import check_folder, listing
+from .folder import check_folder, check_usage, listing
 from .sources import ArraysDataset, sample_count
 
 _PIXELS = (3, 32, 32)
@@ -48,13 +48,7 @@ class Cifar10Dataset(ArraysDataset):
         num_parallel_workers: int | None = None,
         shuffle: bool | None = None,
     ):
-        if usage not in (None, "train", "test", "all"):
-            raise ArgumentError(
-                "Cifar10Dataset: unknown usage",
-                at=user_source(),
-                expected="'train', 'test', 'all' or None",
-                given=repr(usage),
-            )
+        check_usage("Cifar10Dataset", usage)
         count = sample_count("Cifar10Dataset", num_samples)
         parts = [_read_file(path) for path in _find_files(os.fspath(dataset_dir), usage)]
         images = np.concatenate([images for images, _ in parts])[:count]

@@ -7,8 +7,19 @@ from __future__ import annotations
 
 import os
 
-from ..errors import DataError
+from ..errors import ArgumentError, DataError
 from ..frontend.location import user_source
+
+
+def check_usage(dataset: str, usage: str | None) -> None:
+    """Raise ArgumentError unless `usage` names a part of the data, or is None."""
+    if usage not in (None, "train", "test", "all"):
+        raise ArgumentError(
+            f"{dataset}: unknown usage",
+            at=user_source(),
+            expected="'train', 'test', 'all' or None",
+            given=repr(usage),
+        )
 
 
 def check_folder(dataset: str, folder: str, expected: str) -> None:

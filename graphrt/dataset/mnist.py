@@ -9,9 +9,9 @@ import os
 
 import numpy as np
 
-from ..errors import ArgumentError, DataError
+from ..errors import DataError
 from ..frontend.location import user_source
-from .folder import check_folder, listing
+from .folder import check_folder, check_usage, listing
 from .idx import read_idx
 from .sources import ArraysDataset, sample_count
 
@@ -38,13 +38,7 @@ class MnistDataset(ArraysDataset):
         num_parallel_workers: int | None = None,
         shuffle: bool | None = None,
     ):
-        if usage not in (None, "train", "test", "all"):
-            raise ArgumentError(
-                "MnistDataset: unknown usage",
-                at=user_source(),
-                expected="'train', 'test', 'all' or None",
-                given=repr(usage),
-            )
+        check_usage("MnistDataset", usage)
         count = sample_count("MnistDataset", num_samples)
         folder = os.fspath(dataset_dir)
         parts = [_read_pair(*pair) for pair in _find_files(folder, usage)]

@@ -84,10 +84,6 @@ def build_reduction(group: Group, slots: Slots, lanes: int, threads: int):
     return make_kernel(group.name, composer, statements, lanes, serial)
 
 
-def combine(op: str, x: ir.Scalar, y: ir.Scalar) -> ir.Scalar:
-    return ir.Binary(op, x, y)
-
-
 def _reduce(op, dtype, index, reduced, term, best, lanes, along, counter):
     """Statements that accumulate into registers, and the scalar holding the result."""
     k = next(counter)
@@ -98,7 +94,7 @@ def _reduce(op, dtype, index, reduced, term, best, lanes, along, counter):
 
         def accumulate(point: Point) -> list[ir.Statement]:
             window = tuple(point.indices[a.position][0] for a in sorted(reduced, key=lambda a: a.position))
-            value = combine(op.combine, ir.Read(total, along), term(index, window))
+            value = ir.Binary(op.combine, ir.Read(total, along), term(index, window))
             return [ir.Assign(total, value)]
 
         statements += nest(reduced, accumulate)
@@ -118,13 +114,13 @@ def _reduce(op, dtype, index, reduced, term, best, lanes, along, counter):
             indices = {a: i[0] for a, i in point.indices.items()}
             indices[axis.position] = (indices[axis.position] + first) * lanes + as_index(lane)
             window = tuple(indices[a.position] for a in sorted(reduced, key=lambda a: a.position))
-            value = combine(op.combine, ir.Read(vector, lane), term(index, window))
+            value = ir.Binary(op.combine, ir.Read(vector, lane), term(index, window))
             return [ir.Assign(vector, value)]
 
         inner: list[ir.Statement] = [ir.Assign(vector, identity(op.combine, dtype))]
         inner += nest([*others, block], accumulate_lanes)
         folded = ir.LaneReduce(op.combine, ir.Read(vector, lane))
-        inner.append(ir.Assign(total, combine(op.combine, ir.Read(total), folded)))
+        inner.append(ir.Assign(total, ir.Binary(op.combine, ir.Read(total), folded)))
         statements.append(ir.Loop(lane, inner, "vector", active))
     return statements, ir.Read(total)
 

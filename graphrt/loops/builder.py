@@ -34,18 +34,7 @@ class Builder:
             return ir.Unary(name, x)
         from .math import expand
 
-        if not x.dtype.is_float:
-            return self._integer_unary(name, x)
         return expand(name, x)
-
-    def _integer_unary(self, name: str, x: ir.Scalar) -> ir.Scalar:
-        if name == "sign":
-            zero, one = ir.Constant(0, x.dtype), ir.Constant(1, x.dtype)
-            negative = ir.Select(
-                ir.Binary("lt", x, zero), ir.Constant(-1 if x.dtype.kind == "int" else 0, x.dtype), zero
-            )
-            return ir.Select(ir.Binary("gt", x, zero), one, negative)
-        raise TypeError(f"{name} is not defined on {x.dtype}")
 
     def binary(self, name: str, x: ir.Scalar, y: ir.Scalar) -> ir.Scalar:
         if name in FLOAT_BY_FORMULA and x.dtype.is_float:

@@ -19,7 +19,7 @@ from ..ir import Graph, Node, Op
 from ..loops.index import Index, Var, as_index, replace
 from ..ops import random as random_ops
 from ..ops import views
-from ..ops.base import ContractionOp, ElementOp, Elementwise, ReductionOp, ViewOp
+from ..ops.base import ContractionOp, ElementOp, ViewOp
 from ..ops.copy import Copy
 from ..ops.scatter import ScatterAdd
 from .compose import ReadRecorder, scalar_constant
@@ -403,20 +403,3 @@ def _drop_unread_stores(group: Group, users, roots: set[Node], owner: dict[Node,
     kept = [n for n in group.stores if n in roots or read_outside(n)]
     if kept:
         group.stores = kept
-
-
-def all_stores(groups: Iterable[Group]) -> list[Node]:
-    """Every stored result in execution order."""
-    return [node for group in groups for node in group.stores]
-
-
-__all__ = [
-    "Elementwise",
-    "Group",
-    "ReductionOp",
-    "all_stores",
-    "domain_vars",
-    "element_cost",
-    "fuse",
-    "stored_nodes",
-]
