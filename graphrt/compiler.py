@@ -109,7 +109,7 @@ def lower(
     from .schedule.work import useful_threads
 
     chosen = target()
-    planned = schedule(prepare(graph, whole_row(chosen.lanes), record), chosen.lanes)
+    planned = schedule(prepare(graph, whole_row(chosen.lanes), chosen.lanes, record), chosen.lanes)
     memory = plan_schedule(planned)
     if record is not None:
         record("fused", FusedKernels(planned, memory))

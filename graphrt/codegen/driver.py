@@ -70,13 +70,18 @@ class Variant:
     indices: int = 0
 
 
+def pause_text(is_x86: bool, is_aarch64: bool) -> tuple[str, str]:
+    """The instruction of a thread that spins, and its declaration."""
+    if is_x86:
+        return "call void @llvm.x86.sse2.pause()", "declare void @llvm.x86.sse2.pause()"
+    if is_aarch64:
+        return "call void @llvm.aarch64.hint(i32 1)", "declare void @llvm.aarch64.hint(i32)"
+    return "", ""
+
+
 def barrier_text(is_x86: bool, is_aarch64: bool) -> str:
     """The definition of @graphrt_barrier, with the declarations it needs."""
-    pause, declaration = "", ""
-    if is_x86:
-        pause, declaration = "call void @llvm.x86.sse2.pause()", "declare void @llvm.x86.sse2.pause()"
-    elif is_aarch64:
-        pause, declaration = "call void @llvm.aarch64.hint(i32 1)", "declare void @llvm.aarch64.hint(i32)"
+    pause, declaration = pause_text(is_x86, is_aarch64)
     return f"""\
 {declaration}
 declare i32 @sched_yield()

@@ -64,6 +64,8 @@ class FunctionEmitter(ScalarEmitter):
                 self._assign(statement)
             elif isinstance(statement, ir.Loop):
                 self._loop(statement)
+            elif isinstance(statement, ir.Prefetch):
+                self.prefetch(statement.buffer, statement.address, statement.write)
             elif isinstance(statement, ir.TransposeLanes):
                 self._transpose(statement)
         self._store_all(stores)

@@ -100,6 +100,13 @@ class MemoryEmitter(IndexEmitter):
         arguments = (value, pointers, _alignment(buffer.dtype.size), mask or self._all_lanes())
         self.perform(self._masked_call("void", name, *arguments))
 
+    def prefetch(self, buffer: ir.Buffer, address: Index, write: bool) -> None:
+        """A hint to bring the cache line of buffer[address] close, into every cache level."""
+        _, start = self._access(address)
+        self.declare("void", "llvm.prefetch.p0", "ptr", "i32 immarg", "i32 immarg", "i32 immarg")
+        pointer = self._pointer(buffer, start)
+        self.perform(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 {int(write)}, i32 3, i32 1)")
+
     # ---- addresses
 
     def _access(self, address: Index) -> tuple[Access, Index]:

@@ -19,19 +19,31 @@ from dataclasses import replace
 
 from ..ir import Node
 from ..loops import ir
-from ..loops.index import Index, Var, as_index
+from ..loops.index import Index, Var, as_index, unravel
 from ..ops.base import Contraction, ContractionOp
 from ..schedule.fuse import CACHED_BYTES, Group, accumulates_in_memory
-from .contraction_plan import Dependence, Plan, analyse, choose_plan, operands, unroll_of
+from .contraction_plan import (
+    BLOCK_BYTES,
+    PREFETCH_SHARE,
+    PREFETCH_WORK,
+    Dependence,
+    Plan,
+    analyse,
+    choose_plan,
+    operands,
+    unroll_of,
+)
 from .space import (
     SERIAL_WORK,
     Axis,
     Point,
     SlotComposer,
     Slots,
+    access,
     accumulator_type,
     choose_parallel,
     lane_of,
+    loads,
     make_kernel,
     nest,
 )
@@ -67,15 +79,23 @@ class _Builder:
         self.outputs = _loop_order(outputs, self.dependence, self.plan)
         if not self.serial:
             choose_parallel(self.outputs, threads)
-        self.reduced = _reduced_axes(self.spec, self.plan, lanes)
+        self.reduced = _reduced_axes(self.spec, self.dependence, self.plan, lanes)
 
     def kernel(self):
         folds = self.plan.vector is not None and self.plan.vector >= self.rank
-        if folds and self.group.stores == [self.anchor] and accumulates_in_memory(self.anchor):
+        if (
+            self.group.stores == [self.anchor]
+            and accumulates_in_memory(self.anchor)
+            and self._has_blocks(folds)
+        ):
             statements = self._blocked()
         else:
             statements = nest(self.outputs, self._folded_tile if folds else self._tile)
         return make_kernel(self.group.name, self.composer, statements, self.lanes, self.serial)
+
+    def _has_blocks(self, folds: bool) -> bool:
+        """Whether the lanes go along a reduced axis, or there is another one to take blocks of."""
+        return folds or (self.plan.vector is not None and bool(self.reduced) and self.reduced[0].tile == 1)
 
     # ------------------------------------------------------------------ the innermost code
     def _registers(self, count: int, lanes: bool) -> list[ir.Register]:
@@ -102,7 +122,7 @@ class _Builder:
                 statements.append(ir.Assign(register, _multiply_add(left, right, ir.Read(register, along))))
         return statements
 
-    def _finish(self, points, totals) -> list[ir.Statement]:
+    def _finish(self, points, totals) -> list[ir.Store]:
         """The epilogue: results from the finished sums."""
         cast = self.composer.builder.cast
         self.composer.overrides = {
@@ -116,14 +136,57 @@ class _Builder:
         vector = self.plan.vector
         registers = self._registers(len(points), vector is not None)
         along = lane_of(points[0][vector]) if vector is not None else None
-        narrowed, inside = _narrow(self.anchor, self.spec, self.reduced, points, along)
+        narrowed, inside = _narrow(self.anchor, self.spec, self.reduced, self.reduced, {}, points, along)
+
+        stores = self._finish(points, [ir.Read(r, along) for r in registers])
+        ahead = along if self._is_far(stores, len(points)) else None
 
         def inner(window: Point) -> list[ir.Statement]:
-            return self._accumulate(points, registers, along, window.combinations(self.positions), inside)
+            sums = self._accumulate(points, registers, along, window.combinations(self.positions), inside)
+            return self._prefetches(place, window, ahead) + sums if ahead is not None else sums
 
         statements: list[ir.Statement] = [ir.Assign(r, self._zero()) for r in registers]
-        statements += nest(narrowed, inner)
-        return statements + self._finish(points, [ir.Read(r, along) for r in registers])
+        return statements + nest(narrowed, inner) + stores
+
+    def _is_far(self, stores: list[ir.Store], tile: int) -> bool:
+        """Whether the epilogue touches memory beyond the cache and the sums take long enough to fetch it meanwhile.
+
+        Plain matrix products gain nothing from the hints (measured), and their one loop has no registers left for the
+        addresses.
+        """
+        if len(self.reduced) < 2:
+            return False
+        buffers = {load.buffer for load in loads(s.value for s in stores)} | {s.buffer for s in stores}
+        terms = math.prod(axis.extent for axis in self.reduced)
+        return tile * terms >= PREFETCH_WORK and any(_exceeds_cache(buffer) for buffer in buffers)
+
+    def _prefetches(self, place: Point, window: Point, lane: Var) -> list[ir.Statement]:
+        """Hints for what the epilogue of this tile will read and write, a few per step of the reduced loops: a tile's
+        lines all at once would fill the queue of outstanding misses, and the sums would wait behind them."""
+        step, steps = Index(), 1
+        for axis in self.reduced:
+            step = step * axis.count_of_tiles + window.indices[axis.position][0] // axis.tile
+            steps *= axis.count_of_tiles
+        tile = tuple(len(place.indices[k]) for k in range(self.rank))
+        each = -(-math.prod(tile) // max(1, int(steps * PREFETCH_SHARE)))
+        statements: list[ir.Statement] = []
+        for k in range(each):
+            at = unravel((step * each + k) % math.prod(tile), tile)
+            point = tuple(
+                place.indices[axis][0] + offset * (self.lanes if axis == self.plan.vector else 1)
+                for axis, offset in enumerate(at)
+            )
+            overrides, self.composer.overrides = self.composer.overrides, {(self.anchor, point): self._zero()}
+            stores = self.composer.stores(point)
+            self.composer.overrides = overrides
+            touched = [(load.buffer, load.address, False) for load in loads(s.value for s in stores)]
+            touched += [(store.buffer, store.address, True) for store in stores]
+            statements += [
+                ir.Prefetch(buffer, address, write)
+                for buffer, address, write in touched
+                if _exceeds_cache(buffer) and access(address, lane) == "contiguous"
+            ]
+        return statements
 
     # ------------------------------------------------------------------ lanes along a reduced axis
     def _lane_segments(self, axis: Axis) -> Iterator[tuple[int, int, int | None, Var]]:
@@ -155,111 +218,139 @@ class _Builder:
             statements.append(ir.Loop(lane, body, "vector", active))
         return statements + self._finish(points, [ir.Read(t) for t in totals])
 
-    # ------------------------------------------------------------------ lanes along a reduced axis, block by block
+    # ------------------------------------------------------------------ block by block of the operands
     def _blocked(self) -> list[ir.Statement]:
-        """One block of the operands at a time: it stays in cache while all outputs take their terms from it, and the
-        folded sums are added up in the stored result."""
-        anchor, slot = self.anchor, self.slots[self.anchor]
-        buffer = self.composer.buffer(slot)
-
-        def clear(place: Point) -> list[ir.Statement]:
-            points = place.combinations(range(self.rank))
-            return [
-                ir.Store(buffer, slot.layout.address(anchor.shape, p), ir.Constant(0, anchor.dtype))
-                for p in points
-            ]
-
-        statements = nest(self.outputs, clear)
-        lane_axis = next(a for a in self.reduced if a.lanes)
-        row_axis = next((a for a in self.reduced if a is not lane_axis and a.tile == 1), None)
-        rows = _rows_per_block(anchor, row_axis, lane_axis)
-        others = [a for a in self.reduced if a is not lane_axis and a is not row_axis]
-        inner_axes = others if row_axis is None else [replace(row_axis, extent=rows), *others]
-        for count, first, active, lane in self._lane_segments(lane_axis):
-            outer = [Axis(lane_axis.name, count, position=lane_axis.position)]
-            if row_axis is not None:
-                outer.append(
-                    Axis(f"{row_axis.name}_block", row_axis.extent // rows, position=row_axis.position)
+        """One block of the operands at a time: it stays in cache while all outputs take their terms from it and add
+        them to the stored result. A block is one index (or lane block) of the first axis, a few of the second."""
+        clear = nest(self.outputs, lambda place: self._clear(place.combinations(range(self.rank))))
+        lane_axis = next((a for a in self.reduced if a.lanes), None)
+        first_axis = lane_axis or self.reduced[0]
+        rows_axis = next((a for a in self.reduced if a is not first_axis and a.tile == 1), None)
+        rows = _rows_per_block(self.anchor, rows_axis, first_axis.count)
+        outer = [replace(first_axis, lanes=0)]
+        if rows_axis is not None:
+            outer.append(
+                Axis(
+                    f"{rows_axis.name}_block",
+                    rows_axis.extent // rows,
+                    position=rows_axis.position,
                 )
+            )
+
+        others = [a for a in self.reduced if a is not first_axis and a is not rows_axis]
+        inner = others if rows_axis is None else [replace(rows_axis, extent=rows), *others]
+        statements = clear
+        segments = (
+            [(first_axis.count, 0, None, None)] if lane_axis is None else self._lane_segments(lane_axis)
+        )
+        for count, first, active, lane in segments:
+            outer[0] = replace(outer[0], extent=count)
 
             def tiles(block: Point, lane=lane, first=first, active=active) -> list[ir.Statement]:
-                fixed = {
-                    lane_axis.position: [
-                        (block.indices[lane_axis.position][0] + first) * self.lanes + as_index(lane)
-                    ]
-                }
-
-                def tile(place: Point) -> list[ir.Statement]:
-                    points = place.combinations(range(self.rank))
-                    registers = self._registers(len(points), True)
-
-                    def inner(window: Point) -> list[ir.Statement]:
-                        indices = {**window.indices, **fixed}
-                        if row_axis is not None:
-                            start = block.indices[row_axis.position][0] * rows
-                            indices[row_axis.position] = [
-                                start + i for i in window.indices[row_axis.position]
-                            ]
-                        windows = Point(indices).combinations(self.positions)
-                        return self._accumulate(points, registers, lane, windows)
-
-                    body: list[ir.Statement] = [ir.Assign(r, self._zero()) for r in registers]
-                    body += nest(inner_axes, inner)
-                    for point, register in zip(points, registers):
-                        address = slot.layout.address(anchor.shape, point)
-                        folded = ir.LaneReduce("add", ir.Read(register, lane))
-                        body.append(
-                            ir.Store(buffer, address, ir.Binary("add", ir.Load(buffer, address), folded))
-                        )
-                    return [ir.Loop(lane, body, "vector", active)]
-
-                return nest(self.outputs, tile)
+                position = block.indices[first_axis.position][0] + first
+                if lane is not None:
+                    position = position * self.lanes + as_index(lane)
+                first_index = {first_axis.position: position}
+                if rows_axis is not None:
+                    first_index[rows_axis.position] = block.indices[rows_axis.position][0] * rows
+                return nest(
+                    self.outputs, lambda place: self._add_block(place, inner, first_index, lane, active)
+                )
 
             statements += nest(outer, tiles)
         return statements
 
+    def _clear(self, points: list[tuple[Index, ...]]) -> list[ir.Statement]:
+        zero = ir.Constant(0, self.anchor.dtype)
+        return [ir.Store(self._result, self._address(p), zero) for p in points]
 
-def _rows_per_block(anchor: Node, row_axis: Axis | None, lane_axis: Axis) -> int:
-    """How many indices of the row axis one block takes, so that a block's operands fill half the cache at most."""
+    @property
+    def _result(self) -> ir.Buffer:
+        return self.composer.buffer(self.slots[self.anchor])
+
+    def _address(self, point: tuple[Index, ...]) -> Index:
+        return self.slots[self.anchor].layout.address(self.anchor.shape, point)
+
+    def _add_block(
+        self, place: Point, inner: list[Axis], start: dict[int, Index], lane: Var | None, active: int | None
+    ) -> list[ir.Statement]:
+        """One tile of outputs takes its terms from one block: `inner` axes are looped over, from `start` on. Vectors of results are continued where they are; with lanes along a reduced axis (`lane`) they are folded."""
+        points = place.combinations(range(self.rank))
+        registers = self._registers(len(points), True)
+        along = lane if lane is not None else lane_of(points[0][self.plan.vector])  # type: ignore[index]
+        narrowed, inside = _narrow(self.anchor, self.spec, self.reduced, inner, start, points, along)
+
+        def sums(window: Point) -> list[ir.Statement]:
+            indices = {k: [index] for k, index in start.items()}
+            for k, window_indices in window.indices.items():
+                indices[k] = [start.get(k, Index()) + index for index in window_indices]
+            windows = Point(indices).combinations(self.positions)
+            return self._accumulate(points, registers, along, windows, inside)
+
+        loads = [ir.Load(self._result, self._address(p)) for p in points]
+        starts = [self._zero() for _ in points] if lane is not None else loads
+        body: list[ir.Statement] = [ir.Assign(r, value) for r, value in zip(registers, starts)]
+        body += nest(narrowed, sums)
+        for point, register, old in zip(points, registers, loads):
+            total: ir.Scalar = ir.Read(register, along)
+            if lane is not None:
+                total = ir.Binary("add", old, ir.LaneReduce("add", total))
+            body.append(ir.Store(self._result, self._address(point), total))
+        return body if lane is None else [ir.Loop(lane, body, "vector", active)]
+
+
+def _rows_per_block(anchor: Node, row_axis: Axis | None, parts: int) -> int:
+    """How many indices of the row axis one block takes, so that a block's operands (one of `parts`) fill half the
+    cache at most."""
     if row_axis is None:
         return 1
-    operand_bytes = sum(n.type.bytes for n in anchor.inputs) / lane_axis.count
-    limit = max(1, int(row_axis.extent * (CACHED_BYTES / 2) / operand_bytes))
+    operand_bytes = sum(n.type.bytes for n in anchor.inputs) / parts
+    limit = max(1, int(row_axis.extent * BLOCK_BYTES / operand_bytes))
     return max(d for d in range(1, row_axis.extent + 1) if row_axis.extent % d == 0 and d <= limit)
 
 
 def _narrow(
-    anchor: Node, spec: Contraction, reduced: list[Axis], points: list[tuple[Index, ...]], lane: Var | None
+    anchor: Node,
+    spec: Contraction,
+    reduced: list[Axis],
+    loops: list[Axis],
+    start: dict[int, Index],
+    points: list[tuple[Index, ...]],
+    lane: Var | None,
 ) -> tuple[list[Axis], frozenset[int]]:
-    """Reduced loops narrowed to the real taps of a tile, and the left operand's axes they keep inside its bounds."""
+    """The loops over reduced axes narrowed to the real taps of a tile, and the left operand's axes they keep inside its
+    bounds. `start`: where a loop over a reduced axis begins, or the one index of an axis without a loop."""
     if spec.step is not None:
-        return reduced, frozenset()
-    symbols = [as_index(Var(axis.name, axis.extent)) for axis in reduced]
+        return loops, frozenset()
+    symbols = {axis.position: as_index(Var(axis.name, axis.extent)) for axis in loops}
+    at = [start.get(a.position, Index()) + symbols.get(a.position, Index()) for a in reduced]
     inside: set[int] = set()
     bounds: dict[int, tuple[list[Index], list[Index]]] = {}
-    reads = [[as_index(i) for i in spec.left_index(point, symbols)] for point in points]
+    reads = [[as_index(i) for i in spec.left_index(point, at)] for point in points]
     for side, extent in enumerate(anchor.inputs[0].shape):
         index = reads[0][side]
         if (index.low >= 0 and index.high < extent) or any(other[side] != index for other in reads):
             continue
         if lane in index.vars():  # lanes need different bounds: their reads are tested instead
             continue
-        moving = [k for k, symbol in enumerate(symbols) if symbol.vars() & index.vars()]
-        if len(moving) != 1 or reduced[moving[0]].tile != 1 or reduced[moving[0]].lanes:
+        moving = [axis for axis in loops if symbols[axis.position].vars() & index.vars()]
+        if len(moving) != 1 or moving[0].tile != 1 or moving[0].lanes:
             continue
-        symbol = symbols[moving[0]]
+        symbol = symbols[moving[0].position]
         factor = index.coefficient(symbol.terms[0][0])
         if abs(factor) != 1:
             continue
         rest = index - symbol * factor
         low, high = (-rest, extent - rest) if factor == 1 else (rest - extent + 1, rest + 1)
-        lows, highs = bounds.setdefault(moving[0], ([], []))
+        lows, highs = bounds.setdefault(moving[0].position, ([], []))
         lows.append(low)
         highs.append(high)
         inside.add(side)
     narrowed = [
-        replace(axis, low=tuple(bounds[k][0]), high=tuple(bounds[k][1])) if k in bounds else axis
-        for k, axis in enumerate(reduced)
+        replace(axis, low=tuple(bounds[axis.position][0]), high=tuple(bounds[axis.position][1]))
+        if axis.position in bounds
+        else axis
+        for axis in loops
     ]
     return narrowed, frozenset(inside)
 
@@ -269,6 +360,10 @@ def _stream_axes(d: Dependence, plan: Plan, rank: int) -> list[int]:
     counts = [math.prod(plan.tiles[k] for k in range(rank) if k in side) for side in (d.left, d.right)]
     first, second = (d.left, d.right) if counts[0] > counts[1] else (d.right, d.left)
     return [k for k in range(rank) if k in first] + [k for k in range(rank) if k in second and k not in first]
+
+
+def _exceeds_cache(buffer: ir.Buffer) -> bool:
+    return buffer.elements * buffer.dtype.size > CACHED_BYTES
 
 
 def _multiply_add(x: ir.Scalar, y: ir.Scalar, z: ir.Scalar) -> ir.Scalar:
@@ -283,11 +378,10 @@ def _loop_order(outputs: list[Axis], d: Dependence, plan: Plan) -> list[Axis]:
     return sorted(outputs, key=lambda axis: axis.position not in wide)
 
 
-def _reduced_axes(spec: Contraction, plan: Plan, lanes: int) -> list[Axis]:
+def _reduced_axes(spec: Contraction, d: Dependence, plan: Plan, lanes: int) -> list[Axis]:
     rank = len(spec.output)
     tile = math.prod(plan.tiles[:rank])
-    folds = plan.vector is not None and plan.vector >= rank
-    unroll = unroll_of(spec, tile, folds, lanes)
+    unroll = unroll_of(spec, d, plan.vector, tile, lanes)
     axes = []
     for k, extent in enumerate(spec.reduce):
         is_vector = rank + k == plan.vector

@@ -22,6 +22,7 @@ from .space import SlotComposer, Slots, access, loads
 # multiply-add, so its broadcasts need registers too.
 MAX_ACCUMULATORS = {16: 24, 8: 12, 4: 16}
 LOAD = 0.45  # a contiguous or broadcast load that hits L1
+PAIRED_LOAD = 2.0  # where every lane has factors of its own: they stream in from L2
 GATHER_LANE = 1.0  # one lane of a gather
 LOOP = 2.5  # branch and index updates of one innermost iteration
 LATENCY = 8  # independent accumulators needed to keep the FMA units busy
@@ -33,6 +34,9 @@ CROWDED = {
 LANE_REDUCE = 12.0  # folding one accumulator's lanes at the end
 STORE_VARYING = 16.0  # scattering one vector of results
 EDGE_TEST = 4.0  # a tile whose reads must be tested against the operand's edges one by one
+BLOCK_BYTES = 3 << 18  # operands of one block, where a contraction goes block by block: half the cache
+PREFETCH_WORK = 1024  # vector FMAs of a tile that leave time to fetch its epilogue's operands meanwhile
+PREFETCH_SHARE = 0.5  # of a tile's time in which that is asked for
 UNROLL_LIMIT = {
     16: 150,
     8: 64,
@@ -218,9 +222,10 @@ def _cost(spec: Contraction, d: Dependence, vector: int, tiles: tuple[int, ...],
     right_loads = math.prod(tiles[k] for k in range(rank) if k in d.right)
     touch_left, touch_right, touch_out = d.touch[vector]
     load = 0.0
+    near = PAIRED_LOAD if vector < rank and "uniform" not in (touch_left, touch_right) else LOAD
     for touch, count in ((touch_left, left_loads), (touch_right, right_loads)):
-        load += count * (LOAD if touch != "varying" else GATHER_LANE * lanes)
-    unroll = unroll_of(spec, tile, vector >= rank, lanes)
+        load += count * (near if touch != "varying" else GATHER_LANE * lanes)
+    unroll = unroll_of(spec, d, vector, tile, lanes)
     steps = math.prod(_units(e, lanes, rank + k == vector) for k, e in enumerate(spec.reduce))
     # Both load ports and FMA units are busy at once; the larger of the two binds, the smaller shows a little.
     per_step = max(tile, load) + 0.25 * min(tile, load) + LOOP / unroll
@@ -247,13 +252,14 @@ def _tile_factor(units: int, size: int) -> float:
     return full * size + (rest + 0.35 * (size - rest) if rest else 0)
 
 
-def unroll_of(spec: Contraction, tile: int, folds: bool, lanes: int) -> int:
+def unroll_of(spec: Contraction, d: Dependence, vector: int | None, tile: int, lanes: int) -> int:
     """How many innermost reduced indices are unrolled into one block.
 
-    With lanes along a reduced axis (`folds`) both factors are vectors: unrolled positions of a convolution share them,
+    Where both factors are vectors (lanes along a reduced or a batched axis), unrolled positions of a convolution share them,
     and keeping the shared ones costs more registers than a full tile leaves.
     """
-    if folds and tile > CROWDED.get(lanes, 7):
+    vectors = vector is not None and "uniform" not in d.touch[vector][:2]
+    if vectors and tile > CROWDED.get(lanes, 7):
         return 1
     if not spec.reduce or not spec.reduce[-1]:
         return 1

@@ -144,6 +144,11 @@ class Axis:
         """Unrollable units: indices, or lane blocks."""
         return -(-self.extent // self.lanes) if self.lanes else self.extent
 
+    @property
+    def count_of_tiles(self) -> int:
+        """Iterations of the axis's loop, a remainder counted as one."""
+        return -(-self.count // self.tile)
+
 
 @dataclass
 class Point:

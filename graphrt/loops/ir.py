@@ -5,6 +5,7 @@
     Statement = Loop(var, kind, body)                        kind: serial | parallel | vector
               | Store(buffer, address, value)
               | Assign(register, value)                      registers are SSA values after promotion, never arrays
+              | Prefetch(buffer, address, write)             a hint: that cache line will be used soon
               | TransposeLanes(registers)                 as many registers as lanes: register j lane k <-> register k lane j
     Scalar    = Constant | Load | Unary | Binary | Fma | Select | Cast | Bitcast | IndexValue | Read(register)
               | InRange(index, low, high) | LaneReduce(combine, value)
@@ -289,6 +290,15 @@ class Assign:
 
 
 @dataclass(eq=False)
+class Prefetch:
+    """A hint that the cache line of buffer[address] (of lane 0 inside a vector loop) is read, or written, soon."""
+
+    buffer: Buffer
+    address: Index
+    write: bool = False
+
+
+@dataclass(eq=False)
 class TransposeLanes:
     """Turns a square of values in place: lane k of register j and lane j of register k change places. There are as
     many registers as lanes."""
@@ -296,7 +306,7 @@ class TransposeLanes:
     registers: tuple[Register, ...]
 
 
-Statement = Loop | Store | Assign | TransposeLanes
+Statement = Loop | Store | Assign | Prefetch | TransposeLanes
 
 
 @dataclass(eq=False)

@@ -31,6 +31,7 @@ from .ir import (
     LaneReduce,
     Load,
     Loop,
+    Prefetch,
     Read,
     Scalar,
     Select,
@@ -78,6 +79,13 @@ def _statement(statement: Statement) -> list[str]:
         bounds = "".join(f" from {bound}" for bound in statement.low)
         bounds += "".join(f" below {bound}" for bound in statement.high)
         return [f"{statement.kind} {statement.var.name} in {statement.var.extent}{active}{bounds}:"]
+    if isinstance(statement, Prefetch):
+        printer = _Printer(_in_index(statement.address))
+        purpose = " to write" if statement.write else ""
+        return [
+            *printer.lines,
+            f"prefetch {statement.buffer.name}[{printer.index(statement.address)}]{purpose}",
+        ]
     if isinstance(statement, Assign):
         printer = _Printer([statement.value])
         return [*printer.lines, f"{statement.register.name} = {printer.text(statement.value)}"]

@@ -1,8 +1,10 @@
-"""Convolutions without padding: what they read outside the image becomes a `Pad` of its own.
+"""Convolutions without padded columns: what they read beside the image becomes a `Pad` of its own.
 
     before:  %2 = conv2d(%0, %1, padding=(1, 1, 1, 1)) : f32[8,16,32,32]
-    after:   %2 = pad(%0, low=(0, 0, 1, 1), high=(0, 0, 1, 1)) : f32[8,16,34,34]
-             %3 = conv2d(%2, %1) : f32[8,16,32,32]
+    after:   %2 = pad(%0, low=(0, 0, 0, 1), high=(0, 0, 0, 1)) : f32[8,16,32,34]
+             %3 = conv2d(%2, %1, padding=(1, 1, 0, 0)) : f32[8,16,32,32]
+
+Padded rows stay with the convolution, whose loop over the kernel's rows visits only the real ones.
 
 Backward-data becomes a plain convolution of the padded cotangent with the reversed kernel (for strides: one with every
 stride-th tap per remainder of the position, interleaved), so that one contraction strategy serves all directions
@@ -13,17 +15,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..ir import Graph, Node, apply, rewrite
+import numpy as np
+
+from ..ir import Graph, Literal, Node, apply, rewrite
 from ..ops.contractions import Conv2d, Conv2dBackwardInput, Conv2dBackwardWeight
 from ..ops.elementwise import Add
-from ..ops.views import Pad, Reverse, Slice, Transpose
+from ..ops.views import Broadcast, Constant, Pad, Reverse, Slice, Transpose
 
 NONE = (0, 0, 0, 0)
 PADDING_WASTE = 1.15  # products with padding over real products above which padding is not worth it
 
 
 def explicit_padding(graph: Graph, whole_row: int = 0) -> Graph:
-    """Moves padding out of every convolution. Grouped backward-data keeps its own, and so does backward-data of small
+    """Moves padded columns out of every convolution. Grouped backward-data keeps its own, and so does backward-data of small
     images with rows of at most `whole_row` columns: there a register tile holds a whole row and visits real taps only.
     """
     return rewrite(graph, lambda node, inputs: _rule(node, inputs, whole_row))
@@ -33,8 +37,10 @@ def _rule(node: Node, inputs: tuple[Node, ...], whole_row: int) -> Node | None:
     op = node.op
     if isinstance(op, Conv2d | Conv2dBackwardWeight) and any(op.padding):
         top, bottom, left, right = op.padding
-        padded = apply(Pad((0, 0, top, left), (0, 0, bottom, right), NONE), inputs[0])
-        return apply(replace(op, padding=NONE), padded, inputs[1])
+        if not (left or right):
+            return None
+        padded = apply(Pad((0, 0, 0, left), (0, 0, 0, right), NONE), inputs[0])
+        return apply(replace(op, padding=(top, bottom, 0, 0)), padded, inputs[1])
     if (
         isinstance(op, Conv2dBackwardInput)
         and op.groups == 1
@@ -64,6 +70,9 @@ def _as_convolution(op: Conv2dBackwardInput, dy: Node, weight: Node) -> Node:
         for columns in range(strides[1])
         if (part := _phase(op, dy, weight, strides, (rows, columns))) is not None
     ]
+    if not parts:  # strides skip every pixel
+        zero = Constant(Literal(np.zeros((), dy.dtype.numpy)))
+        return apply(Broadcast(op.input_shape, ()), apply(zero))
     total = parts[0]
     for part in parts[1:]:
         total = apply(Add(), total, part)
@@ -93,13 +102,20 @@ def _phase(
         low[k] = reach - shift
         high[k] = count - 1 + shift - (spread - 1)
         inner_low[k], inner_high[k] = phase[k], extent - (phase[k] + (count - 1) * step + 1)
-    wide = _with_edges(dy, low, high, [op.stride[k] // strides[k] - 1 for k in range(2)])
+    between = [op.stride[k] // strides[k] - 1 for k in range(2)]
+    rows = NONE
+    if (
+        low[0] >= 0 and high[0] >= 0 and not any(between)
+    ):  # rows of padding are never visited: no need to make them
+        rows = (low[0], high[0], 0, 0)
+        low[0] = high[0] = 0
+    wide = _with_edges(dy, low, high, between)
     kernel_shape = weight.shape
     if strides != (1, 1):
         start, steps = (0, 0, *first_tap), (1, 1, *strides)
         weight = apply(Slice(start, kernel_shape, steps), weight)
     flipped = apply(Transpose((1, 0, 2, 3)), apply(Reverse((2, 3)), weight))
-    part = apply(Conv2d(stride=(1, 1), padding=NONE, dilation=op.dilation), wide, flipped)
+    part = apply(Conv2d(stride=(1, 1), padding=rows, dilation=op.dilation), wide, flipped)
     if strides == (1, 1):
         return part
     gaps = (0, 0, strides[0] - 1, strides[1] - 1)

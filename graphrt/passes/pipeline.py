@@ -11,6 +11,7 @@ from ..ir.verify import verify
 from .expand_composites import expand_composites
 from .explicit_padding import explicit_padding
 from .fold_constants import fold_constants
+from .lane_sums import lane_sums
 from .merge_duplicates import merge_duplicates
 from .remove_dead import remove_dead
 from .simplify import simplify
@@ -49,13 +50,20 @@ def run(
     return graph
 
 
-def prepare(graph: Graph, whole_row: int = 0, record: Callable[[str, Any], None] | None = None) -> Graph:
-    """`graph` in the form scheduling wants: padding explicit, products untransposed, and what that duplicated merged.
+def prepare(
+    graph: Graph,
+    whole_row: int = 0,
+    lanes: int = 0,
+    record: Callable[[str, Any], None] | None = None,
+) -> Graph:
+    """`graph` in the form scheduling wants: padding explicit, large sums split, products untransposed, and what that
+    duplicated merged.
 
-    `whole_row`: see `explicit_padding`. Verified and recorded like the passes of `run`.
+    `whole_row`: see `explicit_padding`; `lanes`: see `lane_sums`. Verified and recorded like the passes of `run`.
     """
     passes: tuple[tuple[str, Pass], ...] = (
         ("explicit_padding", lambda g: explicit_padding(g, whole_row)),
+        ("lane_sums", lambda g: lane_sums(g, lanes)),
         ("transposed_products", transposed_products),
         ("merge_lowered", merge_duplicates),
     )

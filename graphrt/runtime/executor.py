@@ -16,6 +16,7 @@ from ..codegen.lowered import Binding, LoweredStep
 from ..codegen.target import Target
 from ..errors import ArgumentError
 from . import memory
+from .handover import CREW
 from .program import once_program
 from .workers import POOL, ForkSafeLock, interrupts_deferred
 from .workspace import Workspace, checked
@@ -104,6 +105,8 @@ class Executable:
     def _run_in_parallel(self) -> None:
         workspace = self._workspace
         workspace.reset_barrier()
+        if CREW.run(self.program.address, self._frame, workspace.threads):
+            return
         workspace.frame.status = driver.RUNNING
         with interrupts_deferred() as interruption:
             crew = POOL.reserve(workspace.threads - 1)

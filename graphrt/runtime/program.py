@@ -34,7 +34,8 @@ class Program:
         self.steps, self.text, self.target = steps, text, chosen
         self._loaded = jit.load(jit.compile_text(text, chosen).object_code, [symbol])
         prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
-        self.entry = prototype(self._loaded.address(symbol))
+        self.address = self._loaded.address(symbol)  # of the entry
+        self.entry = prototype(self.address)
 
 
 def once_program(step: LoweredStep, chosen: Target | None = None) -> Program:

@@ -17,6 +17,7 @@ from ..codegen.lowered import LoweredStep
 from ..codegen.target import Target
 from ..errors import ArgumentError, CompileError
 from . import memory
+from .handover import CREW
 from .program import indices_position, sink_program
 from .result import Position, SinkResult
 from .workers import POOL, Crew, ForkSafeLock, interrupts_deferred
@@ -188,6 +189,10 @@ class Sink:
         workspace, frame = self._workspace, self._frame
         workspace.reset_barrier()
         direct = self._step_seconds * frame.steps < SHORT_SECONDS
+        if direct and workspace.threads > 1:
+            with interrupts_deferred() as interruption:
+                if CREW.run(self.program.address, workspace.address, workspace.threads):
+                    return interruption.requested
         with interrupts_deferred(self._stop) as interruption:
             crew = POOL.reserve(workspace.threads - direct)
             try:

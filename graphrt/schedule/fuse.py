@@ -21,6 +21,7 @@ from ..ops import random as random_ops
 from ..ops import views
 from ..ops.base import ContractionOp, ElementOp, ViewOp
 from ..ops.copy import Copy
+from ..ops.lane_sums import Conv2dBackwardWeightLanes
 from ..ops.scatter import ScatterAdd
 from .compose import ReadRecorder, scalar_constant
 from .layout import Layout
@@ -31,6 +32,7 @@ EXPENSIVE = {
     "cos": 20, "sqrt": 6, "rsqrt": 6, "div": 4, "remainder": 8, "floor_div": 8,
 }  # fmt: skip
 RECOMPUTE_LIMIT = 1.5  # an element may be recomputed when the extra work stays below this
+STREAMED_LIMIT = 8.0  # the same where storing it would cost a pass through main memory, and no read is saved
 SHORT_AXIS = 8  # an output axis too short to be worth vectorising along
 CACHED_BYTES = 1 << 20  # what one core's L2 cache holds
 SCATTER_TERMS = 32  # products per result from which scattering results costs less than a sweep of its own
@@ -92,11 +94,18 @@ def stored_nodes(graph: Graph, forced: Iterable[Node] = (), virtual: Iterable[No
             isinstance(node.op, views.Constant)
             or node in roots
             or not isinstance(node.op, ElementOp)
-            or (times - 1.0) * _inlined_cost(node) > RECOMPUTE_LIMIT
+            or (times - 1.0) * _inlined_cost(node) > _recompute_limit(node)
         ):
             stored.add(node)
     _limit_depth(graph, stored)
     return stored
+
+
+def _recompute_limit(node: Node) -> float:
+    """Extra work allowed to keep a node out of memory: more for large ones that are computed from one other large tensor
+    (a normalized activation), since readers would read that many bytes either way."""
+    whole = sum(i.type.size == node.type.size and not isinstance(i.op, views.Broadcast) for i in node.inputs)
+    return STREAMED_LIMIT if whole <= 1 and node.type.bytes > CACHED_BYTES else RECOMPUTE_LIMIT
 
 
 def _inlined_cost(node: Node) -> float:
@@ -327,6 +336,8 @@ def _may_take_layout(group: Group, consumer: Group, links: _Links) -> bool:
 def accumulates_in_memory(anchor: Node) -> bool:
     """Whether a contraction sums into its stored result block by block of its operands: few outputs with a short last
     axis (a convolution's weight gradient) over operands that do not fit into the L2 cache."""
+    if isinstance(anchor.op, Conv2dBackwardWeightLanes):
+        return True
     if not isinstance(anchor.op, ContractionOp) or anchor.type.rank < 3 or anchor.shape[-1] >= SHORT_AXIS:
         return False
     operands = sum(n.type.bytes for n in anchor.inputs)

@@ -160,6 +160,33 @@ def test_small_images_with_large_kernels_at_every_batch(batch: int) -> None:
     assert_native(graph)
 
 
+@pytest.mark.parametrize("batch", [48, 32, 37])
+@pytest.mark.parametrize(
+    ("image", "weight", "attributes"),
+    [
+        ((9, 30, 31), (10, 9, 3, 3), {"padding": (1, 1, 1, 1)}),
+        ((7, 33, 34), (6, 7, 5, 2), {"padding": (2, 0, 3, 1), "stride": (2, 1)}),
+        ((8, 40, 21), (12, 4, 1, 1), {"groups": 2, "stride": (1, 2)}),
+        ((5, 28, 40), (7, 5, 3, 3), {"dilation": (2, 1), "padding": (5, 5, 0, 0)}),
+    ],
+)
+def test_large_weight_gradients_go_block_by_block(batch, image, weight, attributes) -> None:
+    """Operands beyond the cache: sums per lane of samples, in memory between blocks; whole or odd batches."""
+    x, w = tensors((batch, *image), weight)
+    dy = input_node("dy", apply(Conv2d(**attributes), x, w).type)
+    graph = Graph((x, dy), (apply(Conv2dBackwardWeight(weight, **attributes), x, dy),), {}, "large")
+    assert_native(graph, threads=2)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_large_epilogues_are_fetched_ahead(threads: int) -> None:
+    """Hints name addresses inside the buffers only in effect: the results must not depend on them."""
+    x, w, residual = tensors((40, 9, 30, 30), (10, 9, 3, 3), (40, 10, 30, 30))
+    y = build.relu(build.add(apply(Conv2d(padding=(1, 1, 1, 1)), x, w), residual))
+    graph = Graph((x, w, residual), (y, build.reduce_sum(y, (0,))), {}, "epilogue")
+    assert_native(graph, threads=threads)
+
+
 def test_depthwise_convolution() -> None:
     x, w = tensors((3, 18, 9, 9), (18, 1, 3, 3))
     graph = Graph((x, w), (apply(Conv2d(padding=(1, 1, 1, 1), groups=18), x, w),), {}, "depthwise")
