@@ -60,6 +60,9 @@ ALL = (
 )  # fmt: skip
 BY_NAME = {d.name: d for d in ALL}
 BY_SHORT = {d.short: d for d in ALL}
+_BY_NUMPY = {np.dtype(d.name): d for d in ALL if d is not bfloat16 and d is not bool_} | {
+    np.dtype(bool): bool_
+}
 _PYTHON = {bool: bool_, int: int32, float: float32}
 
 
@@ -70,6 +73,8 @@ def as_dtype(value: object) -> DType:
     """
     if isinstance(value, DType):
         return value
+    if isinstance(value, np.dtype) and value in _BY_NUMPY:  # looked up at every call of a compiled function
+        return _BY_NUMPY[value]
     if isinstance(value, type) and value in _PYTHON:
         return _PYTHON[value]
     if isinstance(value, str) and value in BY_NAME:

@@ -10,10 +10,11 @@ import builtins
 import dis
 import functools
 import itertools
+import operator
 import os
 import sysconfig
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,15 +78,17 @@ def _is_plain_object(value: Any) -> bool:
 
 @dataclass
 class Guard:
-    """`read()` gave `expected` when the function was traced; `what` names it for people."""
+    """`read()` gave `expected` when the function was traced; `what` names it for people. `untouched()`: a quick look
+    that is True only where nothing can have changed."""
 
     what: str
     read: Callable[[], Any]
     expected: Any
     is_cell: bool = False
+    untouched: Callable[[], bool] | None = None
 
     def holds(self) -> bool:
-        return self.read() == self.expected
+        return (self.untouched is not None and self.untouched()) or self.read() == self.expected
 
     def change(self) -> str:
         """What is different now."""
@@ -110,8 +113,39 @@ def thaw(frozen: Any) -> str:
     return str(rest[0]) if kind in ("float", "complex") else repr(rest[0])
 
 
-def _guard(what: str, read: Callable[[], Any]) -> Guard:
-    return Guard(what, read, read())
+def _guard(what: str, read: Callable[[], Any], peek: Callable[[], Any]) -> Guard:
+    """`peek()`: the value itself, not frozen."""
+    expected, value = read(), peek()
+    same = None if value is MISSING else _quick_look(value)
+    return Guard(what, read, expected, untouched=None if same is None else lambda: same(peek()))
+
+
+def _quick_look(value: Any) -> Callable[[Any], bool] | None:
+    """A test whether something is `value` and still has the contents it has now; None where that takes a long look."""
+    if not _has_contents(value):
+        return lambda other: other is value
+    if isinstance(value, (tuple, list)):
+        contents = tuple(value)
+    elif isinstance(value, dict):
+        contents = (*value.keys(), *value.values())
+    else:
+        return None
+    if any(map(_has_contents, contents)):
+        return None
+    if isinstance(value, dict):
+        return lambda other: other is value and _identical((*other.keys(), *other.values()), contents)
+    return lambda other: other is value and _identical(other, contents)
+
+
+def _identical(values: Sequence[Any], others: Sequence[Any]) -> bool:
+    return len(values) == len(others) and all(map(operator.is_, values, others))
+
+
+def _has_contents(value: Any) -> bool:
+    """Whether the value may change inside and stay the same object."""
+    if isinstance(value, _SCALARS):
+        return False
+    return isinstance(value, (tuple, list, dict, set)) or _is_plain_object(value)
 
 
 # ---------------------------------------------------------------------------------- what a function reads
@@ -177,21 +211,26 @@ def _function_guards(function: types.FunctionType) -> list[tuple[Guard, Any]]:
         if name not in namespace and hasattr(builtins, name):
             continue
         read = functools.partial(_read_global, namespace, name)
-        found.append((_guard(f"global {name!r}", read), namespace.get(name)))
+        peek = functools.partial(namespace.get, name, MISSING)
+        found.append((_guard(f"global {name!r}", read, peek), namespace.get(name)))
     for module_name, attribute in _module_attributes(function.__code__):
         module = namespace.get(module_name)
         if isinstance(module, types.ModuleType) and not _is_library_module(module):
             read = functools.partial(_read_global, vars(module), attribute)
-            found.append((_guard(f"{module_name}.{attribute}", read), vars(module).get(attribute)))
+            peek = functools.partial(vars(module).get, attribute, MISSING)
+            found.append((_guard(f"{module_name}.{attribute}", read, peek), vars(module).get(attribute)))
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
         read_cell = functools.partial(_read_closure, cell)
         try:
             target = cell.cell_contents
         except ValueError:
             target = None
-        found.append((_guard(f"variable {name!r}", read_cell), target))
+        found.append(
+            (_guard(f"variable {name!r}", read_cell, functools.partial(_peek_closure, cell)), target)
+        )
     for name, default in (function.__kwdefaults__ or {}).items():
-        found.append((_guard(f"default of {name!r}", functools.partial(freeze, default)), default))
+        read = functools.partial(freeze, default)
+        found.append((_guard(f"default of {name!r}", read, functools.partial(_identity, default)), default))
     return found
 
 
@@ -202,6 +241,17 @@ def _read_global(namespace: dict[str, Any], name: str) -> Any:
 def _read_closure(cell: Any) -> Any:
     try:
         return freeze(cell.cell_contents)
+    except ValueError:
+        return MISSING
+
+
+def _identity(value: Any) -> Any:
+    return value
+
+
+def _peek_closure(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
     except ValueError:
         return MISSING
 
@@ -245,7 +295,17 @@ def _is_library_module(module: types.ModuleType) -> bool:
 
 def cell_guards(cell: Cell) -> list[Guard]:
     """Guards on the attributes `construct` may have read: numbers, flags, and which child or parameter is which."""
-    return [Guard(type(cell).__name__, lambda: snapshot(cell), snapshot(cell), is_cell=True)]
+    expected = snapshot(cell)
+    attributes = cell.__dict__
+    cached = attributes["_snapshot"]
+    looks = [(name, _quick_look(attributes[name])) for name in cached[1]]
+
+    def untouched() -> bool:
+        if attributes["_snapshot"] is not cached:
+            return False
+        return not looks or all(look is not None and look(attributes[name]) for name, look in looks)
+
+    return [Guard(type(cell).__name__, lambda: snapshot(cell), expected, is_cell=True, untouched=untouched)]
 
 
 def snapshot(cell: Cell) -> tuple[Any, ...]:

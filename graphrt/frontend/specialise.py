@@ -16,8 +16,11 @@ from ..context import get_context
 from ..ir import TensorType
 from .cell import Cell
 from .guards import Guard, collect, freeze, thaw
+from .tensor import Tensor
 from .trace import Traced, array_of, split_arguments, trace, type_of
+from .tree import Slot
 
+_TENSORS = frozenset((Tensor,))
 MANY = 16  # versions of one function after which a warning says that something changes at every call
 
 
@@ -38,7 +41,11 @@ class Specialisation:
 
     def holds(self) -> bool:
         """Whether everything the trace relied on is still so."""
-        return all(guard.holds() for guard in self.guards)
+        for guard in self.guards:  # a plain loop: this runs at every call
+            untouched = guard.untouched
+            if (untouched is None or not untouched()) and not guard.holds():
+                return False
+        return True
 
     def run(self, arrays: list[np.ndarray]) -> Any:
         """The function's result; parameters are updated in place."""
@@ -58,11 +65,17 @@ class Specialiser:
         self._reads = function if reads is None else reads
         self.specialisations: list[Specialisation] = []
         self._by_signature: dict[Any, list[Specialisation]] = {}
+        self._plain: dict[int, tuple[Any, Any]] = {}
 
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        leaves, structure = split_arguments(args, kwargs)
+        if not kwargs and _TENSORS.issuperset(map(type, args)):  # the usual call: nothing to look into
+            leaves: list[Any] = list(args)
+            structure, frozen = self._plain_structure(len(args))
+        else:
+            leaves, structure = split_arguments(args, kwargs)
+            frozen = freeze(structure)
         types = tuple(type_of(leaf) for leaf in leaves)
-        signature = (types, freeze(structure), get_context("threads"), get_context("engine"))
+        signature = (types, frozen, get_context("threads"), get_context("engine"))
         versions = self._by_signature.setdefault(signature, [])
         # newest first: after a rebound global or a flipped flag the latest version is the likeliest
         for version in reversed(versions):
@@ -71,6 +84,14 @@ class Specialiser:
         version = self._specialise(args, kwargs, signature, structure)
         versions.append(version)
         return version.run([array_of(leaf) for leaf in leaves])
+
+    def _plain_structure(self, count: int) -> tuple[Any, Any]:
+        """The structure of a call with `count` Tensors, and the same frozen."""
+        found = self._plain.get(count)
+        if found is None:
+            structure: Any = (tuple(map(Slot, range(count))), {})
+            found = self._plain[count] = structure, freeze(structure)
+        return found
 
     def _specialise(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], signature: tuple[Any, ...], structure: Any

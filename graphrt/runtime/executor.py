@@ -97,9 +97,11 @@ class Executable:
     def _bind_large(self, k: int, array: np.ndarray) -> np.ndarray:
         if not (array.flags.c_contiguous and array.flags.aligned):
             array = np.array(array, order="C")
-        elif any(np.may_share_memory(array, other) for other in self._workspace.updated):
+        start = memory.address(array)
+        if self._workspace.is_updated(start, array.nbytes):
             array = array.copy()  # all reads must see the value from before the update
-        self._pointers[k] = memory.address(array)
+            start = memory.address(array)
+        self._pointers[k] = start
         return array
 
     def _run_in_parallel(self) -> None:

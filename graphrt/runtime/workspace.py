@@ -5,7 +5,9 @@ In: a `Program`, the caller's arrays. Out: a filled frame with binding pointers,
 
 from __future__ import annotations
 
+import bisect
 import ctypes
+import operator
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -39,9 +41,12 @@ class Workspace:
         self._spins = 2000 if self.threads <= default_threads() else 0
         self.states: dict[str, np.ndarray] = {}  # the bound arrays of the caller
         self._updated = {label for step in program.steps for label in step.updates}
-        self._state_labels = {
-            binding.label for step in program.steps for _, binding in step.positions("state")
-        }
+        self._state_labels = sorted(
+            {binding.label for step in program.steps for _, binding in step.positions("state")}
+        )
+        self._bound_states: list[object] = [_UNBOUND] * len(self._state_labels)
+        self._updated_starts: list[int] = []
+        self._updated_ends: list[int] = []
         self._constants: list[np.ndarray] = []
         self.pointers = []
         for number, step in enumerate(program.steps):
@@ -70,6 +75,11 @@ class Workspace:
         """The bound arrays that a run updates."""
         return [array for label, array in self.states.items() if label in self._updated]
 
+    def is_updated(self, start: int, size: int) -> bool:
+        """Whether a run updates one of the `size` bytes from address `start` on."""
+        place = bisect.bisect_left(self._updated_ends, start + 1)
+        return place < len(self._updated_starts) and self._updated_starts[place] < start + size
+
     def reset_barrier(self) -> None:
         """Bring the barrier into its first state (a forked child may inherit it from the middle of a run)."""
         words = self._barrier.view(np.int64)
@@ -81,11 +91,8 @@ class Workspace:
 
         Raises ArgumentError, ShapeError or DTypeError if one is unusable; the bindings then stay as they were.
         """
-        bound = self.states
-        for label in self._state_labels:
-            if state.get(label) is not bound.get(label, _UNBOUND):
-                break
-        else:
+        given: list[object] = list(map(state.get, self._state_labels))
+        if all(map(operator.is_, given, self._bound_states)):
             return False
         fresh: dict[str, np.ndarray] = {}
         for step in self.program.steps:
@@ -95,7 +102,12 @@ class Workspace:
         for step, pointers in zip(self.program.steps, self.pointers):
             for k, binding in step.positions("state"):
                 pointers[k] = memory.address(fresh[binding.label])
-        self.states = fresh
+        self.states, self._bound_states = fresh, given
+        spans = sorted((memory.address(array), array.nbytes) for array in self.updated)
+        self._updated_starts = [start for start, _ in spans]
+        self._updated_ends = [
+            start + size for start, size in spans
+        ]  # they are disjoint, so these are sorted too
         return True
 
 
