@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 
 from ..context import GRAPH_MODE, get_context
-from ..errors import ArgumentError, GraphrtError
+from ..dtypes import as_dtype
+from ..errors import ArgumentError, DTypeError, GraphrtError
 from .location import cell_scope, inside_cell, user_source
 from .parameter import Parameter, assign
+from .precision import Precision, run_in
+from .replay_eager import eager_call
 from .tensor import Tensor
 from .trace import current_trace
 
@@ -30,6 +33,7 @@ class Cell:
     instead of getting the attribute's name in front.
     """
 
+    differs_in_training = False  # whether `construct` asks for `self.training`: dropout, batch normalization
     training: bool
     requires_grad: bool
     _cells: dict[str, Cell]
@@ -216,6 +220,19 @@ class Cell:
                 setattr(cell, name, value)
         return self
 
+    def to_float(self, dst_type: Any) -> Cell:
+        """Compute this Cell and all below in `dst_type` (bfloat16, float16, float32, ...).
+
+        Inputs and the values of Parameters are converted; the Parameters themselves keep their type. Softmax,
+        normalization and losses compute in float32. Raises DTypeError unless `dst_type` is a floating-point type.
+        """
+        dtype = as_dtype(dst_type)
+        if not dtype.is_float:
+            raise DTypeError("to_float: a floating-point type is needed", at=user_source(), given=dtype.name)
+        for _, cell in self.cells_and_names():
+            cell._precision = Precision(dtype)
+        return self
+
     # ----------------------------------------------------------------------------------------------- calling
 
     def construct(self, *args: Any, **kwargs: Any) -> Any:
@@ -233,12 +250,19 @@ class Cell:
 
     def _run_construct(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         trace = current_trace()
-        if trace is not None:
-            trace.cells.setdefault(id(self), self)
-        else:
-            args = tuple(Tensor(a) if isinstance(a, np.ndarray) else a for a in args)
         with cell_scope(self):
+            if trace is not None:
+                trace.cells.setdefault(id(self), self)
+                return trace.calls.run(trace, self, args, kwargs, lambda: self._construct(args, kwargs))
+            with eager_call(self, args, kwargs):
+                args = tuple(Tensor(a) if isinstance(a, np.ndarray) else a for a in args)
+                return self._construct(args, kwargs)
+
+    def _construct(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        precision = self.__dict__.get("_precision")
+        if precision is None:
             return self.construct(*args, **kwargs)
+        return run_in(precision, self.construct, args, kwargs)
 
     def _runs_compiled(self) -> bool:
         return self._graphrt_compiled or (get_context("mode") == GRAPH_MODE and not inside_cell())

@@ -74,3 +74,11 @@ def compile(target: Any = None) -> Any:
         "compile: cannot compile this", at=user_source(), expected="a Cell class, a Cell or a function",
         given=repr(target),
     )  # fmt: skip
+
+
+def jit_class(target: type) -> type:
+    """The class itself: instances of plain classes may be used in compiled code without being marked. Present for
+    compatibility."""
+    if not isinstance(target, type):
+        raise ArgumentError("jit_class: a class is needed", at=user_source(), given=repr(target))
+    return target

@@ -15,11 +15,13 @@ from ..dtypes import DType, as_dtype
 from ..errors import ArgumentError
 from ..ops import build
 from . import random as _random
+from .comparison import equal, not_equal
 from .functional_layers import (
     adaptive_avg_pool2d,
     batch_norm,
     batch_statistics,
     clip_by_global_norm,
+    clip_by_norm,
     clip_by_value,
     elu,
     gelu,
@@ -34,11 +36,14 @@ from .functional_layers import (
     silu,
     softplus,
 )
+from .grad_operation import GradOperation
 from .gradient import grad, value_and_grad
+from .jacobian import hessian, jacfwd, jacrev, jvp, vjp
 from .lift import lift
 from .location import user_source
 from .parameter import Parameter, assign
 from .tensor import Tensor
+from .vmap import vmap
 
 # ------------------------------------------------------------------------------------------- arithmetic, math
 
@@ -89,8 +94,6 @@ floor_divide, mod, fmod, absolute, clamp = floor_div, remainder, remainder, abs,
 
 # --------------------------------------------------------------------------------- comparison, logic, choice
 
-equal = lift(build.equal)
-not_equal = lift(build.not_equal)
 less = lift(build.less)
 less_equal = lift(build.less_equal)
 greater = lift(build.greater)
@@ -111,6 +114,7 @@ bitwise_not = lift(build.bitwise_not)
 bitwise_left_shift = lift(build.left_shift)
 bitwise_right_shift = lift(build.right_shift)
 where = lift(build.where)
+stop_gradient = lift(build.stop_gradient)
 
 
 def select(condition: Any, input: Any, other: Any) -> Tensor:
@@ -432,14 +436,14 @@ def depend(value: Any, expr: Any) -> Any:
 
 
 __all__ = [
-    "abs", "absolute", "adaptive_avg_pool2d", "add", "all", "amax", "amin", "any", "arange", "argmax", "argmin",
+    "GradOperation", "abs", "absolute", "adaptive_avg_pool2d", "add", "all", "amax", "amin", "any", "arange", "argmax", "argmin",
     "assign", "assign_add", "assign_sub", "avg_pool2d", "batch_norm", "batch_statistics", "bitwise_and",
     "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "broadcast_to", "cast",
-    "cat", "ceil", "clamp", "clip", "clip_by_global_norm", "clip_by_value", "concat", "conv2d", "cos",
+    "cat", "ceil", "clamp", "clip", "clip_by_global_norm", "clip_by_norm", "clip_by_value", "concat", "conv2d", "cos",
     "cross_entropy", "dense", "depend", "div", "divide", "dropout", "dtype", "elu", "eq", "equal", "erf", "exp",
     "expand_dims", "expm1", "fill", "flatten", "flip", "floor", "floor_div", "floor_divide", "fmod", "full",
     "full_like", "gather", "ge", "gelu", "getitem", "global_norm", "grad", "greater", "greater_equal", "gt",
-    "hardsigmoid", "hardswish", "isfinite", "isnan", "l1_loss", "layer_norm", "le", "leaky_relu", "less",
+    "hardsigmoid", "hardswish", "hessian", "isfinite", "isnan", "jacfwd", "jacrev", "jvp", "l1_loss", "layer_norm", "le", "leaky_relu", "less",
     "less_equal", "log", "log1p", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "lt",
     "matmul", "max", "max_pool2d", "maximum", "mean", "min", "minimum", "mish", "mod", "mse_loss", "mul", "multiply",
     "ne", "neg", "negative", "norm", "normal", "not_equal", "one_hot", "ones", "ones_like", "pad", "permute", "pow",
@@ -447,6 +451,6 @@ __all__ = [
     "reduce_mean", "reduce_min", "reduce_prod", "reduce_sum", "relu", "relu6", "remainder", "reshape", "round",
     "rsqrt", "scaled_dot_product_attention", "select", "shape", "sigmoid", "sign", "silu", "sin", "size", "softmax",
     "softmax_cross_entropy_dense", "softmax_cross_entropy_sparse", "softplus", "split", "sqrt", "square", "squeeze",
-    "stack", "std", "sub", "subtract", "sum", "swapaxes", "tanh", "transpose", "true_divide", "uniform", "unsqueeze",
-    "value_and_grad", "var", "where", "zeros", "zeros_like",
+    "stack", "std", "stop_gradient", "sub", "subtract", "sum", "swapaxes", "tanh", "transpose", "true_divide", "uniform", "unsqueeze",
+    "value_and_grad", "var", "vjp", "vmap", "where", "zeros", "zeros_like",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ In: Tensors, Parameters, numbers, arrays. Out: Tensors.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,8 @@ _attention = lift(build.scaled_dot_product_attention)
 _clip = lift(build.clip)
 _global_norm = lift(build.global_norm)
 _clip_by_global_norm = lift(build.clip_by_global_norm)
+_abs, _pow, _minimum, _maximum = lift(build.abs), lift(build.pow), lift(build.minimum), lift(build.maximum)
+_reduce_sum, _reduce_max = lift(build.reduce_sum), lift(build.reduce_max)
 
 
 def batch_norm(
@@ -120,8 +123,36 @@ def clip_by_global_norm(x: Sequence[Any], clip_norm: float = 1.0, use_norm: Any 
     return _clip_by_global_norm(list(x), clip_norm, use_norm)
 
 
+def clip_by_norm(x: Any, max_norm: float, norm_type: float = 2.0) -> Any:
+    """x, a Tensor or a list or tuple of Tensors, times max_norm / (norm + 1e-6) if that is less than 1, the norm of order
+    `norm_type` (> 0, or inf) being that of all elements together."""
+    if not max_norm > 0 or not norm_type > 0:
+        raise ArgumentError(
+            "clip_by_norm: max_norm and norm_type must be positive",
+            at=user_source(), expected="> 0", given=f"max_norm={max_norm}, norm_type={norm_type}",
+        )  # fmt: skip
+    total = _norm_of_all(list(x) if isinstance(x, (list, tuple)) else [x], float(norm_type))
+    factor = _minimum(max_norm / (total + 1e-6), 1.0)
+    return _one_or_many(x, lambda one: one * factor.astype(one.dtype))
+
+
+def _norm_of_all(xs: list[Any], order: float) -> Tensor:
+    """The norm of all elements of several Tensors, float32 0-d."""
+    if order == 2.0:
+        return _global_norm(xs)
+    total: Any = 0.0
+    for x in xs:
+        sizes = _abs(x)
+        total = (
+            _maximum(total, _reduce_max(sizes))
+            if math.isinf(order)
+            else total + _reduce_sum(_pow(sizes, order))
+        )
+    return total if math.isinf(order) else _pow(total, 1.0 / order)
+
+
 __all__ = [
-    "adaptive_avg_pool2d", "batch_norm", "batch_statistics", "clip_by_global_norm", "clip_by_value", "elu", "gelu",
+    "adaptive_avg_pool2d", "batch_norm", "batch_statistics", "clip_by_global_norm", "clip_by_norm", "clip_by_value", "elu", "gelu",
     "global_norm", "hardsigmoid", "hardswish", "layer_norm", "leaky_relu", "mish", "relu6",
     "scaled_dot_product_attention", "silu", "softplus",
 ]  # fmt: skip

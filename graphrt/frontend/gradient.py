@@ -6,93 +6,111 @@ called inside a trace it adds forward and backward nodes to the graph being trac
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..context import GRAPH_MODE, get_context
-from ..errors import ArgumentError, DTypeError
+import numpy as np
+
+from ..errors import ArgumentError, DTypeError, ShapeError
 from ..ir import Node, apply, source_scope
-from .cell import Cell
 from .location import user_source
+from .modes import warn_of_inference_mode
 from .parameter import Parameter
-from .specialise import Specialiser
+from .replay_eager import rewound
 from .tensor import Tensor
-from .trace import Trace, array_of, current_trace, split_arguments, trace
+from .trace import Trace, current_trace
+from .transform import FunctionTransform
 from .tree import flatten
 
+ALL = "all"  # as `positions`: every tensor among the arguments
 
-class GradientFunction:
-    """What `grad` and `value_and_grad` return; see there."""
+
+class GradientFunction(FunctionTransform):
+    """What `grad`, `value_and_grad` and `GradOperation` return; see there.
+
+    `positions`: the arguments to differentiate for: an int, a tuple of ints, ALL, or None. `seeded`: the last argument
+    of a call is the cotangent of the result. `reuses_forward`: a forward that ran in this trace with the same
+    arguments is not run again (see `replay.py`).
+    """
 
     def __init__(
         self,
         function: Callable[..., Any],
-        positions: int | tuple[int, ...] | None,
+        positions: int | tuple[int, ...] | str | None,
         weights: Any,
-        has_aux: bool,
-        with_value: bool,
+        has_aux: bool = False,
+        with_value: bool = False,
+        seeded: bool = False,
+        reuses_forward: bool = False,
+        return_ids: bool = False,
     ):
-        self._function = function
+        super().__init__(function, "grad")
         self._positions, self._weights = positions, weights
         self._has_aux, self._with_value = has_aux, with_value
-        self._specialiser: Specialiser | None = None
-        if not isinstance(function, Cell):
-            functools.update_wrapper(self, function, updated=())
-
-        def traced(*args: Any, **kwargs: Any) -> Any:
-            running = current_trace()
-            assert running is not None
-            return self._inline(running, args, kwargs)
-
-        # where argument names are looked up
-        vars(traced)["__wrapped__"] = getattr(function, "construct", function)
-        self._traced = traced
+        self._seeded, self._reuses_forward, self._return_ids = seeded, reuses_forward, return_ids
+        if seeded:  # the signature of the function does not know the last argument
+            vars(self._traced).pop("__wrapped__")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        running = current_trace()
-        if running is not None:
-            return self._inline(running, args, kwargs)
-        if self._specialiser is None and get_context("mode") != GRAPH_MODE:
-            traced = trace(self._traced, args, kwargs, name=self._name)
-            if not any(cell._graphrt_compiled for cell in traced.cells):
-                leaves, _ = split_arguments(args, kwargs)
-                return traced.run_reference([array_of(leaf) for leaf in leaves])
-        if self._specialiser is None:  # the network is a compiled one: so is its gradient
-            self._specialiser = Specialiser(self._traced, self._name, reads=self._function)
-        return self._specialiser(args, kwargs)
-
-    @property
-    def _name(self) -> str:
-        return f"grad_{getattr(self._function, '__name__', type(self._function).__name__)}"
-
-    def _reads(self) -> tuple[Any, ...]:
-        return (self._function,)
+        if self._reuses_forward and current_trace() is None:
+            own, keywords, _ = self._split_seed(args, kwargs)
+            with rewound(self._function, own, keywords):
+                return super().__call__(*args, **kwargs)
+        return super().__call__(*args, **kwargs)
 
     def _inline(self, running: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Forward and backward as nodes of the running trace."""
         from ..passes.differentiate import gradients
 
         source = user_source()
+        args, kwargs, seed = self._split_seed(args, kwargs)
         arguments, wanted = self._own_arguments(running, args)
         weights = _as_parameters(self._weights)
         weight_nodes = [_own_value(running, w) for w in weights]
-        result = self._function(*arguments, **kwargs)
+        with running.calls.replaying(self._reuses_forward):
+            result = self._function(*arguments, **kwargs)
+        if weights:
+            warn_of_inference_mode(running.cells.values())
         losses = self._losses(running, result, source)
+        targets = [node for node in wanted if node.dtype.is_float]
         with source_scope(source):
-            cotangents = gradients(losses, [*wanted, *[node for node, _ in weight_nodes]])
+            cotangents = _cotangents(running, losses, seed, source) if self._seeded else None
+            found = gradients(losses, [*targets, *[node for node, _ in weight_nodes]], cotangents)
         for weight, (own, original) in zip(weights, weight_nodes):
             if running.latest[id(weight)] is own and own is not original:  # not assigned meanwhile
                 running.latest[id(weight)] = original
-        tensors = [running.tensor(node) for node in cotangents]
-        grads = self._arrange(tensors[: len(wanted)], tensors[len(wanted) :])
+        by_node = dict(zip(targets, found))
+        inputs = [by_node[n] if n in by_node else _zeros(n) for n in wanted]
+        grads = self._arrange(
+            [running.tensor(node) for node in inputs],
+            [running.tensor(node) for node in found[len(targets) :]],
+        )
         return (result, grads) if self._with_value else self._without_value(result, grads)
+
+    def _split_seed(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
+        """The function's own arguments, and the cotangent of its result if the call brings one."""
+        if not self._seeded:
+            return args, kwargs, None
+        if "sens" in kwargs:
+            return args, {k: v for k, v in kwargs.items() if k != "sens"}, kwargs["sens"]
+        if not args:
+            raise ArgumentError(
+                "GradOperation: sens_param=True needs the gradient of the result as the last argument",
+                at=user_source(), expected="(*inputs, sens)", given="no argument", fix="pass sens, or leave sens_param out",
+            )  # fmt: skip
+        return args[:-1], kwargs, args[-1]
 
     def _own_arguments(self, running: Trace, args: tuple[Any, ...]) -> tuple[list[Any], list[Node]]:
         """The arguments, where those to differentiate are nodes of their own: what else uses the same tensor (a
         closure, code before the call) is then no path of the gradient, exactly as in an eager call."""
         positions = self._positions
-        chosen = () if positions is None else (positions,) if isinstance(positions, int) else positions
+        chosen: Sequence[int]
+        if isinstance(positions, str):  # ALL
+            chosen = [k for k, value in enumerate(args) if isinstance(value, (Tensor, np.ndarray))]
+        else:
+            chosen = () if positions is None else (positions,) if isinstance(positions, int) else positions
         arguments = list(args)
         nodes: list[Node] = []
         for position in chosen:
@@ -106,8 +124,10 @@ class GradientFunction:
             value = arguments[position]
             if not isinstance(value, Tensor):
                 value = Tensor(value)
-            node = _copy(running.lift(value))
-            if not node.dtype.is_float:
+            original = running.lift(value)
+            node = _copy(original)
+            running.calls.copied(node, original)
+            if not node.dtype.is_float and self._positions != ALL:
                 raise DTypeError(
                     f"argument {position} cannot have a gradient", at=user_source(), expected="a floating-point tensor",
                     given=node.type.describe(), fix="choose another grad_position (None for weights only)",
@@ -137,7 +157,11 @@ class GradientFunction:
                 )  # fmt: skip
         return nodes
 
-    def _arrange(self, inputs: list[Tensor], weights: list[Tensor]) -> Any:
+    def _arrange(self, inputs: list[Any], weights: list[Any]) -> Any:
+        if self._return_ids:
+            positions = (self._positions,) if isinstance(self._positions, int) else self._positions or ()
+            inputs = list(zip(positions, inputs))
+            weights = [(w.name, g) for w, g in zip(_as_parameters(self._weights), weights)]
         input_part: Any = inputs[0] if isinstance(self._positions, int) else tuple(inputs)
         weight_part: Any = weights[0] if isinstance(self._weights, Parameter) else tuple(weights)
         if self._weights is None:
@@ -148,7 +172,40 @@ class GradientFunction:
         return (grads, tuple(result[1:])) if self._has_aux else grads
 
     def __repr__(self) -> str:
-        return f"<gradient of {getattr(self._function, '__qualname__', type(self._function).__name__)}>"
+        return f"<gradient of {self._described()}>"
+
+
+def _zeros(node: Node) -> Node:
+    """The gradient of an argument that has none, such as integer labels."""
+    from ..ops import build
+
+    return build.zeros_like(node)
+
+
+def _cotangents(running: Trace, losses: list[Node], seed: Any, source: Any) -> list[Node]:
+    """`seed` as one node per result, of its shape and type."""
+    from ..ops import build
+
+    given, _ = flatten(seed, lambda value: not isinstance(value, (tuple, list, dict)))
+    if len(given) != len(losses):
+        raise ArgumentError(
+            "sens: one per result of the differentiated function", at=source,
+            expected=f"{len(losses)}", given=len(given),
+        )  # fmt: skip
+    nodes = []
+    for loss, one in zip(losses, given):
+        if isinstance(one, (int, float)):
+            nodes.append(build.full_like(loss, one))
+            continue
+        node = running.lift(one if isinstance(one, Tensor) else Tensor(one))
+        if node.shape != loss.shape:
+            raise ShapeError(
+                "sens: the gradient of the result must have the result's shape", at=source,
+                expected=loss.type.describe(), given=node.type.describe(),
+                fix="ops.ones_like(result) asks for the gradient of the sum",
+            )  # fmt: skip
+        nodes.append(build.cast(node, loss.dtype))
+    return nodes
 
 
 def _copy(node: Node) -> Node:
@@ -168,6 +225,7 @@ def _own_value(running: Trace, weight: Parameter) -> tuple[Node, Node]:
     if fresh:
         return original, original
     own = _copy(original)
+    running.calls.copied(own, original)
     running.latest[id(weight)] = own
     return own, original
 
@@ -190,7 +248,9 @@ def _as_parameters(weights: Any) -> list[Parameter]:
     return found
 
 
-def _make(fn: Any, grad_position: Any, weights: Any, has_aux: bool, with_value: bool) -> GradientFunction:
+def _make(
+    fn: Any, grad_position: Any, weights: Any, has_aux: bool, with_value: bool, return_ids: bool
+) -> GradientFunction:
     if not callable(fn):
         raise ArgumentError("grad: a function or Cell is needed", at=user_source(), given=repr(fn))
     if isinstance(grad_position, list):
@@ -203,7 +263,7 @@ def _make(fn: Any, grad_position: Any, weights: Any, has_aux: bool, with_value: 
     if weights is not None and not isinstance(weights, Parameter):
         weights = tuple(weights)  # an iterator can be read only once
     _as_parameters(weights)
-    return GradientFunction(fn, grad_position, weights, has_aux, with_value)
+    return GradientFunction(fn, grad_position, weights, has_aux, with_value, return_ids=return_ids)
 
 
 def value_and_grad(
@@ -218,12 +278,9 @@ def value_and_grad(
     `grad_position`: the argument to differentiate for, several, or None. `weights`: Parameters to differentiate for.
     With both, the gradients are `(of inputs, of weights)`; several of either come as tuples. Results that are not
     scalar are summed. `has_aux`: only the first result of `fn` is differentiated; the value is the whole tuple.
+    `return_ids`: every gradient comes as (position of the argument or name of the Parameter, gradient), see `get_grad`.
     """
-    if return_ids:
-        raise ArgumentError(
-            "value_and_grad: return_ids is not supported", at=user_source(), fix="leave it out"
-        )
-    return _make(fn, grad_position, weights, has_aux, with_value=True)
+    return _make(fn, grad_position, weights, has_aux, with_value=True, return_ids=return_ids)
 
 
 def grad(
@@ -234,6 +291,23 @@ def grad(
     return_ids: bool = False,
 ) -> GradientFunction:
     """A function returning the gradients of `fn`; with `has_aux`, `(gradients, aux)`. See `value_and_grad`."""
-    if return_ids:
-        raise ArgumentError("grad: return_ids is not supported", at=user_source(), fix="leave it out")
-    return _make(fn, grad_position, weights, has_aux, with_value=False)
+    return _make(fn, grad_position, weights, has_aux, with_value=False, return_ids=return_ids)
+
+
+def get_grad(gradients: Any, identifier: int | Parameter) -> Tensor:
+    """The gradient of one argument (its position) or Parameter among those a gradient function made with
+    `return_ids=True` returned. Raises ArgumentError if it is not among them."""
+    wanted = identifier.name if isinstance(identifier, Parameter) else identifier
+    stack, known = [gradients], []
+    while stack:
+        item = stack.pop()
+        if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], (int, str)):
+            if item[0] == wanted:
+                return item[1]
+            known.append(item[0])
+        elif isinstance(item, (tuple, list)):
+            stack += item
+    raise ArgumentError(
+        "get_grad: no gradient of this argument or Parameter", at=user_source(),
+        expected=", ".join(map(repr, reversed(known))) or "gradients made with return_ids=True", given=repr(wanted),
+    )  # fmt: skip

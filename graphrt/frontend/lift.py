@@ -17,6 +17,7 @@ from ..ir import Node, input_node, source_scope
 from ..ir.interpret import evaluate
 from .location import complete, user_source
 from .parameter import Parameter
+from .precision import adjusted
 from .tensor import Tensor
 from .trace import current_trace, leaked
 from .tree import flatten, unflatten
@@ -47,9 +48,10 @@ def _run(function: Callable[..., Any], tensors: list[Tensor], structure: Any) ->
     if trace is not None:
         known = [t._node is None and not isinstance(t, Parameter) for t in tensors]
         if not tensors or not all(known):
-            args, kwargs = unflatten(structure, [trace.lift(t) for t in tensors])
+            operands, result = adjusted(function, tensors)
+            args, kwargs = unflatten(structure, operands([trace.lift(t) for t in tensors]))
             nodes, results = flatten(function(*args, **kwargs), _is_node)
-            return unflatten(results, [trace.tensor(n) for n in nodes])
+            return unflatten(results, [trace.tensor(result(n)) for n in nodes])
         for t in tensors:  # all values are known: compute now, but notice if they change
             trace.note(t)
     values: dict[Node, np.ndarray] = {}
@@ -61,9 +63,10 @@ def _run(function: Callable[..., Any], tensors: list[Tensor], structure: Any) ->
         node = input_node(f"x{len(inputs)}", t.type)
         values[node] = t._array
         inputs.append(node)
-    args, kwargs = unflatten(structure, inputs)
+    operands, result = adjusted(function, tensors)
+    args, kwargs = unflatten(structure, operands(inputs))
     nodes, results = flatten(function(*args, **kwargs), _is_node)
-    arrays = evaluate(nodes, values)
+    arrays = evaluate([result(n) for n in nodes], values)
     memory = [t._array for t in tensors if isinstance(t, Parameter)]
     for position, array in enumerate(arrays):
         if any(

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import GraphrtError
 from ..ir import Source
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _cells: ContextVar[tuple[tuple[Cell, str], ...]] = ContextVar("graphrt_cells", default=())
+_origin: ContextVar[tuple[str, int] | None] = ContextVar("graphrt_origin", default=None)
+# where the stacks of helper threads and processes begin
+_BOTTOM = ("threading", "concurrent.futures.thread", "concurrent.futures.process", "multiprocessing.process")
 
 
-def _display(filename: str) -> str:
+def shown_path(filename: str) -> str:
     """The path as the user would type it: relative where the file lies below the working directory."""
     if filename.startswith("<"):  # <stdin>, <ipython-input-...>
         return filename
@@ -38,17 +42,41 @@ def _display(filename: str) -> str:
 def user_line() -> tuple[str, int]:
     """File and line of the innermost stack frame that is not graphrt's own ("", 0 if there is none)."""
     frame = sys._getframe(1)
+    origin = _origin.get()
     while frame is not None:
+        if origin is not None and frame.f_globals.get("__name__") in _BOTTOM:
+            return origin
         if not frame.f_code.co_filename.startswith(_PACKAGE):
-            return _display(frame.f_code.co_filename), frame.f_lineno
+            return shown_path(frame.f_code.co_filename), frame.f_lineno
         frame = frame.f_back  # type: ignore[assignment]
     return "", 0
+
+
+def from_here(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` for a helper thread or process: without code of the user on its stack, its errors name the line that
+    runs now."""
+    origin = user_line()
+
+    def call(*arguments: Any) -> Any:
+        token = _origin.set(origin)
+        try:
+            return function(*arguments)
+        finally:
+            _origin.reset(token)
+
+    return call
 
 
 def user_source() -> Source:
     """The user's line together with the path of the running Cell."""
     file, line = user_line()
     return Source(file, line, cell_path())
+
+
+def warn_user(text: str) -> None:
+    """A UserWarning shown at the user's line."""
+    file, line = user_line()
+    warnings.warn_explicit(text, UserWarning, file or "<graphrt>", line)
 
 
 def cell_path() -> str:

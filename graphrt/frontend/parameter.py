@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import ArgumentError, DTypeError, ShapeError
 from .location import user_source
+from .replay_eager import about_to_assign
 from .tensor import Tensor, to_array
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector register
@@ -177,5 +178,6 @@ def assign(parameter: Parameter, value: object) -> Tensor:
         trace.write(parameter, trace.lift(new))
         return new
     assert parameter._array is not None
+    about_to_assign(parameter)
     parameter._array[...] = new._array
     return parameter

@@ -36,3 +36,8 @@ def default_key() -> Parameter:
     if _default is None or _default[0] != seed_generation():
         _default = (seed_generation(), Parameter(new_key(), name="random_key", requires_grad=False))
     return _default[1]
+
+
+def default_key_if_made() -> Parameter | None:
+    """The key of `default_key`, or None if no random function has needed it since `set_seed`."""
+    return _default[1] if _default is not None and _default[0] == seed_generation() else None

@@ -15,6 +15,7 @@ from ..dtypes import DType, as_dtype
 from ..errors import TraceError
 from ..ir import Node, TensorType
 from .location import user_source
+from .tensor_methods import add_methods
 
 if TYPE_CHECKING:
     from .trace import Trace
@@ -435,6 +436,7 @@ for _name, _dtype in {
     "bool": "bool",
 }.items():
     setattr(Tensor, _name, _conversion(_dtype))
+add_methods(Tensor)
 
 _UFUNC_OPERATORS = {
     "add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div",

@@ -29,6 +29,7 @@ from ..errors import TraceError
 from ..ir import Graph, Node, TensorType, input_node
 from .location import user_source
 from .parameter import Parameter
+from .replay import Calls
 from .tensor import Tensor, to_array
 from .tree import flatten, leaf_names, unflatten
 
@@ -52,6 +53,7 @@ class Trace:
         self.captured: dict[int, tuple[Tensor, np.ndarray]] = {}
         self._constants: dict[int, Node] = {}
         self.cells: dict[int, Any] = {}
+        self.calls = Calls()
         self._labels: set[str] = set()
 
     def data_input(self, label: str, type: TensorType) -> Tensor:
@@ -99,7 +101,9 @@ class Trace:
             node = input_node(self._unique(parameter.name), parameter.type, "state")
             self.states[id(parameter)] = (parameter, node)
             self.latest[id(parameter)] = node
-        return self.latest[id(parameter)]
+        value = self.latest[id(parameter)]
+        self.calls.read(id(parameter), value)
+        return value
 
     def write(self, parameter: Parameter, value: Node) -> None:
         """Assign: later reads see `value`, and it becomes the parameter's update."""

@@ -42,6 +42,8 @@ class Op:
     - `evaluate(*arrays) -> ndarray`       NumPy oracle: interpreter, constant folding, eager mode; keeps dtypes exact
     - `vjp(g, y, *x) -> tuple`             one cotangent node (or None: no gradient) per input, built from nodes,
                                            so that higher-order gradients come for free
+    - `batch(size, x, batched) -> Node`    the results of `size` samples, stacked: operands marked in `batched` have one
+                                           more axis in front, and so has the result (see `ops/batching.py`)
     - `expand(*x) -> Node`                 composite ops only: the same value in smaller ops
     - `element / reduction / contraction`  native lowering (see `ops/base.py`)
     - `onnx(context, node)`                ONNX export
@@ -75,6 +77,9 @@ class Op:
 
     def vjp(self, g: Any, y: Any, *x: Any) -> tuple[Any, ...]:
         raise NotImplementedError(f"{self.name} has no gradient rule")
+
+    def batch(self, size: int, x: Any, batched: Any) -> Any:
+        raise NotImplementedError(f"{self.name} has no batching rule")
 
     def flops(self, *types: TensorType) -> int:
         return self.infer(*types).size

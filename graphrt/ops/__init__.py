@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..frontend.functional import *  # noqa: F403
+    from .functional import *  # noqa: F403
 
 _ALIAS_MODULES = (
     "operations",
     "composite",
     "functional",
 )  # modules users also reach as attributes of graphrt.ops
-_CLASSES = "operations"  # graphrt.ops.ReLU() is graphrt.ops.operations.ReLU()
+# the functions layers are made of; all functions; and graphrt.ops.ReLU() is graphrt.ops.operations.ReLU()
+_HOMES = ("..frontend.functional", ".functional", ".composite", ".operations")
+
+
+def _homes() -> Iterator[Any]:
+    """The modules that hold the public names, each imported when the ones before do not have a name."""
+    for home in _HOMES:
+        yield importlib.import_module(home, __name__)
 
 
 def __getattr__(name: str) -> Any:
@@ -28,9 +36,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"{__name__}.{name}")
     if importlib.util.find_spec(f"{__name__}.{name}") is not None:  # op modules are imported the ordinary way
         raise AttributeError(f"module {__name__!r} has not imported its submodule {name!r}")
-    functional = importlib.import_module("..frontend.functional", __name__)
-    operations = importlib.import_module(f"{__name__}.{_CLASSES}")
-    for module in (functional, operations):
+    for module in _homes():
         if name in module.__all__:
             value = globals()[name] = getattr(module, name)  # found without this function next time
             return value
@@ -38,6 +44,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    functional = importlib.import_module("..frontend.functional", __name__)
-    operations = importlib.import_module(f"{__name__}.{_CLASSES}")
-    return sorted({*globals(), *functional.__all__, *operations.__all__})
+    return sorted({*globals(), *(name for module in _homes() for name in module.__all__)})

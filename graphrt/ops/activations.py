@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import ArgumentError, DTypeError
-from ..ir import Node, TensorType
+from ..ir import Node, TensorType, apply
 from .base import CompositeOp
 from .deferred import build
 
@@ -64,6 +65,9 @@ class Gelu(CompositeOp):
             growth = build.mul(build.exp(build.mul(square, -0.5)), math.sqrt(2.0 / math.pi))
         slope = build.add(build.mul(build.add(weight, 1.0), 0.5), build.mul(half, growth))
         return (build.mul(g, slope),)
+
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return apply(self, x[0])
 
     def flops(self, *types: TensorType) -> int:
         return 8 * types[0].size

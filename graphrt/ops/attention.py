@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from ..dtypes import int32
 from ..errors import DTypeError, ShapeError
 from ..ir import Node, TensorType, apply
 from .base import CompositeOp
+from .batching import everywhere
 from .deferred import build
 from .losses import Softmax
 
@@ -88,6 +90,9 @@ class ScaledDotProductAttention(CompositeOp):
             build.matmul(build.swap_last_axes(by_scores), query),
             build.matmul(build.swap_last_axes(weights), g),
         )
+
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return apply(self, *everywhere(size, x, batched))
 
     def flops(self, *types: TensorType) -> int:
         query, key, value = types

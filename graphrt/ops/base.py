@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from ..errors import DTypeError, ShapeError
-from ..ir import Node, Op, TensorType
+from ..ir import Node, Op, TensorType, apply, input_node
+from .batching import batch_nodes, everywhere, spread
 
 Index = Any  # a symbolic integer: supports + - * (by int) // (by int) % (by int) with ints and other indices
 Scalar = Any  # one element's value inside a kernel (opaque to ops)
@@ -102,6 +103,9 @@ class Elementwise(ElementOp, abstract=True):
     ) -> Scalar:
         return self.scalar(b, *(read(k, index) for k in range(len(types))))
 
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return apply(self, *everywhere(size, x, batched))
+
 
 class ViewOp(ElementOp, abstract=True):
     """Moves elements without computing: `source_index` says where output element `index` comes from in input 0."""
@@ -174,3 +178,15 @@ class CompositeOp(Op, abstract=True):
 
     def expand(self, *x: Node) -> Node:
         raise NotImplementedError
+
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        """By default that of the expansion."""
+        operands = [
+            input_node(f"operand {k}", TensorType(n.shape[has:], n.dtype))
+            for k, (n, has) in enumerate(zip(x, batched))
+        ]
+        marked = {o: n for o, n, has in zip(operands, x, batched) if has}
+        rest = {o: n for o, n, has in zip(operands, x, batched) if not has}
+        expanded = self.expand(*operands)
+        (result,) = batch_nodes([expanded], size, marked, rest)
+        return spread(result, size) if result.type == expanded.type else result

@@ -14,6 +14,7 @@ from . import (
     attention,
     contractions,
     elementwise,
+    gradient_control,
     logic,
     losses,
     normalization,
@@ -84,6 +85,7 @@ from .build_elementwise import (
     sin,
     sqrt,
     square,
+    stop_gradient,
     sub,
     tanh,
     where,
@@ -169,8 +171,8 @@ from .operands import (
 )
 
 FAMILIES = (
-    activations, attention, contractions, elementwise, logic, losses, normalization, random, reductions, scatter,
-    selection, views, windows,
+    activations, attention, contractions, elementwise, gradient_control, logic, losses, normalization, random,
+    reductions, scatter, selection, views, windows,
 )  # fmt: skip
 
 # names whose first operand is a tensor, number or array, or which make a tensor; all return a node (split: a tuple)
@@ -187,7 +189,7 @@ PUBLIC = (
     "reduce_mean", "reduce_min", "reduce_prod", "reduce_sum", "relu", "relu6", "remainder", "reshape", "reverse",
     "right_shift", "round", "rsqrt", "scaled_dot_product_attention", "scatter_add", "sigmoid", "sign", "silu", "sin",
     "softmax", "softmax_cross_entropy_dense", "softmax_cross_entropy_sparse", "softplus", "split", "sqrt", "square",
-    "squeeze", "stack", "sub", "swap_axes", "tanh", "transpose", "variance", "where", "zeros", "zeros_like",
+    "squeeze", "stack", "stop_gradient", "sub", "swap_axes", "tanh", "transpose", "variance", "where", "zeros", "zeros_like",
 )  # fmt: skip
 
 __all__ = [

@@ -12,7 +12,7 @@ import numpy as np
 from ..dtypes import bool_, float64, int32
 from ..errors import DTypeError
 from ..ir import Node, Op, apply, current_source
-from . import elementwise, logic, selection
+from . import elementwise, gradient_control, logic, selection
 from .operands import (
     Operand,
     as_node,
@@ -348,6 +348,11 @@ def where(condition: Operand, x: Operand, y: Operand) -> Node:
     x, y = promoted(x, y)
     shape = broadcast_shapes("where", condition, x, y)
     return apply(selection.Select(), *(broadcast_to(n, shape) for n in (condition, x, y)))
+
+
+def stop_gradient(x: Operand) -> Node:
+    """x itself, as a constant for differentiation."""
+    return apply(gradient_control.StopGradient(), as_node(x))
 
 
 def isfinite(x: Operand) -> Node:

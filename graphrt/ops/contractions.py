@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +18,7 @@ from ..dtypes import as_dtype
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..ir import Node, TensorType, apply
 from .base import Contraction, ContractionOp, Index
+from .batching import everywhere, merge_into, split_from
 from .deferred import build
 
 
@@ -74,6 +75,14 @@ class MatMul(ContractionOp):
     def vjp(self, g: Node, y: Node, *x: Node) -> tuple[Node, Node]:
         left, right = x
         return build.matmul(g, build.swap_last_axes(right)), build.matmul(build.swap_last_axes(left), g)
+
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        left, right = x
+        if not batched[1] and len(right.shape) == 2:  # one tall product: (B * M, K) x (K, N)
+            return split_from(apply(self, merge_into(left, 0), right), 0, size)
+        if not batched[0] and len(left.shape) == 2:  # one wide product: (M, K) x (K, B * N)
+            return split_from(apply(self, left, merge_into(right, 1)), 1, size)
+        return apply(self, *everywhere(size, x, batched))
 
 
 # ---- convolution -----------------------------------------------------------------------------------------------
@@ -250,6 +259,16 @@ class Conv2d(_Convolution):
         d_image = apply(Conv2dBackwardInput(image.shape, **self._settings()), g, weight)
         return d_image, apply(Conv2dBackwardWeight(weight.shape, **self._settings()), image, g)
 
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        image, weight = x
+        if not batched[1]:
+            return split_from(apply(self, merge_into(image, 0), weight), 0, size)
+        if not batched[0] and self.groups == 1:  # more output channels of the same images
+            return split_from(apply(self, image, merge_into(weight, 0)), 1, size)
+        image, weight = everywhere(size, x, batched)
+        op = replace(self, groups=size * self.groups)
+        return split_from(apply(op, merge_into(image, 1), merge_into(weight, 0)), 1, size)
+
 
 @dataclass(frozen=True)
 class Conv2dBackwardInput(_Convolution):
@@ -316,6 +335,16 @@ class Conv2dBackwardInput(_Convolution):
         d_dy = apply(Conv2d(**self._settings()), g, weight)
         return d_dy, apply(Conv2dBackwardWeight(weight.shape, **self._settings()), g, dy)
 
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        dy, weight = x
+        count, channels, *image = self.input_shape
+        if not batched[1]:
+            op = replace(self, input_shape=(size * count, channels, *image))
+            return split_from(apply(op, merge_into(dy, 0), weight), 0, size)
+        dy, weight = everywhere(size, x, batched)
+        op = replace(self, input_shape=(count, size * channels, *image), groups=size * self.groups)
+        return split_from(apply(op, merge_into(dy, 1), merge_into(weight, 0)), 1, size)
+
 
 @dataclass(frozen=True)
 class Conv2dBackwardWeight(_Convolution):
@@ -362,6 +391,21 @@ class Conv2dBackwardWeight(_Convolution):
         image, dy = x
         d_image = apply(Conv2dBackwardInput(image.shape, **self._settings()), dy, g)
         return d_image, apply(Conv2d(**self._settings()), image, g)
+
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return batch_weight_gradient(self, size, x, batched)
+
+
+def batch_weight_gradient(op: Any, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+    """The batching rule of an op with the operands and settings of `Conv2dBackwardWeight`, channels in axis 0."""
+    image, dy = x
+    out_channels, *kernel = op.weight_shape
+    wide = replace(op, weight_shape=(size * out_channels, *kernel))
+    if not batched[0] and op.groups == 1:  # more output channels of the same images
+        return split_from(apply(wide, image, merge_into(dy, 1)), 0, size)
+    image, dy = everywhere(size, x, batched)
+    grouped = replace(wide, groups=size * op.groups)
+    return split_from(apply(grouped, merge_into(image, 1), merge_into(dy, 1)), 0, size)
 
 
 def _check_output(name: str, dy: TensorType, geometry: _Geometry) -> None:

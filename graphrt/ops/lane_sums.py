@@ -12,9 +12,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from ..errors import ShapeError
-from ..ir import TensorType
+from ..ir import Node, TensorType
 from .base import Contraction, ContractionOp, Index
-from .contractions import Conv2dBackwardWeight
+from .contractions import Conv2dBackwardWeight, batch_weight_gradient
 
 
 @dataclass(frozen=True)
@@ -61,3 +61,6 @@ class Conv2dBackwardWeightLanes(ContractionOp):
             left_index=lambda i, r: whole.left_index(i[:-1], sample(i, r)),
             right_index=lambda i, r: whole.right_index(i[:-1], sample(i, r)),
         )
+
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return batch_weight_gradient(self, size, x, batched)

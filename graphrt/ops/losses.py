@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from ..dtypes import int32
 from ..errors import DTypeError, ShapeError
 from ..ir import Node, TensorType, apply
 from .base import CompositeOp
+from .batching import everywhere, merge_into, split_from
 from .deferred import build
 
 
@@ -46,6 +48,9 @@ class _AlongAxis(CompositeOp, abstract=True):
                 f"{self.name}: the axis is empty", expected="1 or more elements", given=x.describe()
             )
         return x
+
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return apply(replace(self, axis=self.axis + 1), x[0])  # type: ignore[type-var]
 
     def flops(self, *types: TensorType) -> int:
         return 5 * types[0].size
@@ -166,8 +171,17 @@ class SoftmaxCrossEntropySparse(CompositeOp):
         difference = build.where(self._is_label(logits, labels), build.sub(probability, 1.0), probability)
         return build.mul(difference, build.expand_dims(g, 1)), None
 
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return _by_row(self, size, x, batched)
+
     def flops(self, *types: TensorType) -> int:
         return 5 * types[0].size
+
+
+def _by_row(op: CompositeOp, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+    """A loss of the rows of a matrix: the rows of all samples make one matrix."""
+    rows = [merge_into(n, 0) for n in everywhere(size, x, batched)]
+    return split_from(apply(op, *rows), 0, size)
 
 
 def _at_least_int32(labels: Node) -> Node:
@@ -211,6 +225,9 @@ class SoftmaxCrossEntropyDense(CompositeOp):
         difference = build.sub(build.mul(apply(Softmax(1), logits), mass), probabilities)
         g = build.expand_dims(g, 1)
         return build.mul(difference, g), build.neg(build.mul(apply(LogSoftmax(1), logits), g))
+
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return _by_row(self, size, x, batched)
 
     def flops(self, *types: TensorType) -> int:
         return 6 * types[0].size

@@ -8,6 +8,7 @@ each, whoever asks for it: forward, backward, or the moving statistics.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from ..errors import DTypeError, ShapeError
 from ..ir import Node, TensorType, apply
 from .base import CompositeOp
+from .batching import everywhere, merge_into, split_from, spread
 from .deferred import build
 from .views import Broadcast
 
@@ -82,6 +84,13 @@ def _normalize(x: np.ndarray, axes: tuple[int, ...], epsilon: float) -> np.ndarr
         return centred / np.sqrt(variance + x.dtype.type(epsilon))
 
 
+def _by_channel(op: CompositeOp, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+    """Every sample gets channels of its own: (B, N, C, ...) is normalized as (N, B * C, ...)."""
+    image, *vectors = everywhere(size, x, batched)
+    result = apply(op, merge_into(image, 1), *(merge_into(v, 0) for v in vectors))
+    return split_from(result, 1, size)
+
+
 @dataclass(frozen=True)
 class BatchNormTraining(CompositeOp):
     """(x: float (N, C, ...), gamma (C,), beta (C,)) -> x's shape: (x - mean) / sqrt(variance + epsilon) * gamma + beta
@@ -128,6 +137,9 @@ class BatchNormTraining(CompositeOp):
         inner = build.sub(build.sub(g, mean), build.mul(centred, slope))
         return build.mul(inner, per_channel(build.mul(gamma, scale), image)), along, total
 
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return _by_channel(self, size, x, batched)
+
     def flops(self, *types: TensorType) -> int:
         return 7 * types[0].size
 
@@ -171,6 +183,11 @@ class BatchNormInference(CompositeOp):
         by_mean = build.neg(build.mul(total, scale))
         by_variance = build.mul(build.mul(along, -0.5), build.mul(scale, inverse))
         return build.mul(g, per_channel(scale, image)), along, total, by_mean, by_variance
+
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        if any(batched[1:]):
+            return _by_channel(self, size, x, batched)
+        return split_from(apply(self, merge_into(x[0], 0), *x[1:]), 0, size)
 
     def flops(self, *types: TensorType) -> int:
         return 3 * types[0].size
@@ -234,6 +251,22 @@ class LayerNorm(CompositeOp):
         by_gamma = build.reduce_sum(build.mul(g, normalized), leading)
         by_beta = (build.reduce_sum(g, leading),) if len(x) == 3 else ()
         return (build.mul(inner, scale), by_gamma, *by_beta)
+
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        image, *parameters = x
+        image = image if batched[0] else spread(image, size)
+        op = LayerNorm(self.axis + 1, self.epsilon)
+        if not any(batched[1:]):
+            return apply(op, image, *parameters)
+
+        def per_sample(vector: Node) -> Node:
+            return apply(Broadcast(image.shape, (0, *range(self.axis + 1, len(image.shape)))), vector)
+
+        gamma, *beta = everywhere(size, parameters, batched[1:])
+        scaled = build.mul(
+            apply(op, image, build.ones(image.shape[self.axis + 1 :], image.dtype)), per_sample(gamma)
+        )
+        return build.add(scaled, per_sample(beta[0])) if beta else scaled
 
     def flops(self, *types: TensorType) -> int:
         return 8 * types[0].size

@@ -1,164 +1,104 @@
 """`from graphrt.ops import operations as P`: operations as objects, `P.ReLU()(x)`, under MindSpore's names.
 
-In: the settings of an operation at construction, its Tensors at the call. Out: Tensors. Each is a function of
-`frontend/functional.py` with its settings bound.
+In: the settings of an operation at construction, its Tensors at the call. Out: Tensors. Most are a function of
+`graphrt.ops` with its settings bound, listed in the table below; the others are in `frontend/primitives_network.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..frontend import functional
-
-
-class Primitive:
-    """An operation with its settings; calling it applies the function of `graphrt.ops` it stands for."""
-
-    def __init__(self, **settings: Any):
-        self.settings = settings
-
-    @property
-    def name(self) -> str:
-        return type(self).__name__
-
-    def __repr__(self) -> str:
-        return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.settings.items())})"
-
-
-def _define(
-    name: str, function: str, settings: dict[str, Any] | None = None, doc: str | None = None
-) -> type[Primitive]:
-    """A Primitive class: `settings` maps constructor arguments to defaults; they go to the function by name."""
-    defaults = dict(settings or {})
-    names = list(defaults)
-
-    def __init__(self: Primitive, *args: Any, **kwargs: Any) -> None:
-        unknown = set(kwargs) - set(names)
-        if len(args) > len(names) or unknown:
-            raise TypeError(f"{name}({', '.join(names)}) does not take {sorted(unknown) or args}")
-        Primitive.__init__(self, **{**defaults, **dict(zip(names, args)), **kwargs})
-
-    def __call__(self: Primitive, *args: Any) -> Any:
-        return getattr(functional, function)(*args, **self.settings)
-
-    attributes: dict[str, Any] = {"__init__": __init__, "__call__": __call__, "__module__": __name__}
-    attributes["__doc__"] = doc or getattr(functional, function).__doc__
-    return type(name, (Primitive,), attributes)
-
-
-Add, Sub, Mul, Div = (_define(n, n.lower()) for n in ("Add", "Sub", "Mul", "Div"))
-TensorAdd, RealDiv = _define("TensorAdd", "add"), _define("RealDiv", "div")
-FloorDiv, Mod, Pow = _define("FloorDiv", "floor_div"), _define("Mod", "remainder"), _define("Pow", "pow")
-Maximum, Minimum = _define("Maximum", "maximum"), _define("Minimum", "minimum")
-Abs, Neg, Sign, Square, Reciprocal = (
-    _define(n, n.lower()) for n in ("Abs", "Neg", "Sign", "Square", "Reciprocal")
+from ..frontend.primitives import Primitive, define
+from ..frontend.primitives_network import (
+    Argmax,
+    ArgMaxWithValue,
+    Argmin,
+    ArgMinWithValue,
+    AvgPool,
+    BatchMatMul,
+    Conv2D,
+    CumSum,
+    Dropout,
+    EmbeddingLookup,
+    L2Loss,
+    LayerNorm,
+    MatMul,
+    MaxPool,
+    NLLLoss,
+    OneHot,
+    Pad,
+    Print,
+    ReverseV2,
+    SigmoidCrossEntropyWithLogits,
+    Slice,
+    SoftmaxCrossEntropyWithLogits,
+    SparseSoftmaxCrossEntropyWithLogits,
+    Split,
+    StridedSlice,
+    TopK,
+    reduction,
 )
-Exp, Log, Log1p, Expm1, Sqrt, Rsqrt = (
-    _define(n, n.lower()) for n in ("Exp", "Log", "Log1p", "Expm1", "Sqrt", "Rsqrt")
-)
-Sin, Cos, Erf, Tanh, Sigmoid = (_define(n, n.lower()) for n in ("Sin", "Cos", "Erf", "Tanh", "Sigmoid"))
-Floor, Ceil, Round = (_define(n, n.lower()) for n in ("Floor", "Ceil", "Round"))
-ReLU, ReLU6, Softplus, Mish, HSwish, HSigmoid = (
-    _define("ReLU", "relu"), _define("ReLU6", "relu6"), _define("Softplus", "softplus"), _define("Mish", "mish"),
-    _define("HSwish", "hardswish"), _define("HSigmoid", "hardsigmoid"),
-)  # fmt: skip
-GeLU = _define("GeLU", "gelu", {"approximate": "tanh"})
-Equal, Less, Greater = (_define(n, n.lower()) for n in ("Equal", "Less", "Greater"))
-NotEqual, LessEqual = _define("NotEqual", "not_equal"), _define("LessEqual", "less_equal")
-GreaterEqual = _define("GreaterEqual", "greater_equal")
-LogicalAnd, LogicalOr, LogicalNot = (
-    _define("LogicalAnd", "logical_and"), _define("LogicalOr", "logical_or"), _define("LogicalNot", "logical_not")
-)  # fmt: skip
-IsFinite, IsNan, Select = (
-    _define("IsFinite", "isfinite"),
-    _define("IsNan", "isnan"),
-    _define("Select", "select"),
-)
-Cast, Reshape, Transpose = (
-    _define("Cast", "cast"),
-    _define("Reshape", "reshape"),
-    _define("Transpose", "transpose"),
-)
-ExpandDims, BroadcastTo = (
-    _define("ExpandDims", "expand_dims"),
-    _define("BroadcastTo", "broadcast_to", {"shape": ()}),
-)
-Flatten, Squeeze = _define("Flatten", "flatten"), _define("Squeeze", "squeeze", {"axis": None})
-Concat, Stack = _define("Concat", "concat", {"axis": 0}), _define("Stack", "stack", {"axis": 0})
-Gather, OnesLike, ZerosLike = (
-    _define("Gather", "gather"), _define("OnesLike", "ones_like"), _define("ZerosLike", "zeros_like")
-)  # fmt: skip
-Fill, Shape, Rank, Size, DType = (_define(n, n.lower()) for n in ("Fill", "Shape", "Rank", "Size", "DType"))
-Softmax = _define("Softmax", "softmax", {"axis": -1})
-LogSoftmax = _define("LogSoftmax", "log_softmax", {"axis": -1})
-Assign, AssignAdd, AssignSub = (
-    _define("Assign", "assign"), _define("AssignAdd", "assign_add"), _define("AssignSub", "assign_sub")
-)  # fmt: skip
-Depend = _define("Depend", "depend")
+from . import functional as F
+
+# class -> (function of graphrt.ops that takes the same Tensors, {setting: default})
+_TABLE: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "Abs": (F.abs, {}), "AccumulateNV2": (F.addn, {}), "Add": (F.add, {}), "AddN": (F.addn, {}),
+    "Assign": (F.assign, {}), "AssignAdd": (F.assign_add, {}), "AssignSub": (F.assign_sub, {}),
+    "BCEWithLogitsLoss": (F.binary_cross_entropy_with_logits, {"reduction": "mean"}), "BiasAdd": (F.bias_add, {}),
+    "BinaryCrossEntropy": (F.binary_cross_entropy, {"reduction": "mean"}), "BitwiseAnd": (F.bitwise_and, {}),
+    "BitwiseOr": (F.bitwise_or, {}), "BitwiseXor": (F.bitwise_xor, {}),
+    "BroadcastTo": (F.broadcast_to, {"shape": ()}), "Cast": (F.cast, {}), "Ceil": (F.ceil, {}),
+    "Concat": (F.concat, {"axis": 0}), "Cos": (F.cos, {}), "Cosh": (F.cosh, {}), "DType": (F.dtype, {}),
+    "Depend": (F.depend, {}), "Div": (F.div, {}), "Elu": (F.elu, {"alpha": 1.0}), "Equal": (F.equal, {}),
+    "Erf": (F.erf, {}), "Erfc": (F.erfc, {}), "Exp": (F.exp, {}), "ExpandDims": (F.expand_dims, {}),
+    "Expm1": (F.expm1, {}), "Eye": (F.eye, {}), "Fill": (F.fill, {}), "Flatten": (F.flatten, {}),
+    "Floor": (F.floor, {}), "FloorDiv": (F.floor_div, {}), "FloorMod": (F.remainder, {}), "Gather": (F.gather, {}),
+    "GatherD": (F.gather_d, {}), "GatherNd": (F.gather_nd, {}), "GatherV2": (F.gather, {}),
+    "GeLU": (F.gelu, {"approximate": "tanh"}), "Gelu": (F.gelu, {"approximate": "tanh"}),
+    "Greater": (F.greater, {}), "GreaterEqual": (F.greater_equal, {}), "HSigmoid": (F.hardsigmoid, {}),
+    "HShrink": (F.hardshrink, {"lambd": 0.5}), "HSwish": (F.hardswish, {}), "Inv": (F.reciprocal, {}),
+    "Invert": (F.bitwise_not, {}), "IsFinite": (F.isfinite, {}), "IsInf": (F.isinf, {}), "IsNan": (F.isnan, {}),
+    "KLDivLoss": (F.kl_div, {"reduction": "mean"}), "L2Normalize": (F.l2_normalize, {"axis": 0, "epsilon": 1e-4}),
+    "Lerp": (F.lerp, {}), "Less": (F.less, {}), "LessEqual": (F.less_equal, {}), "LinSpace": (F.linspace, {}),
+    "Log": (F.log, {}), "Log1p": (F.log1p, {}), "LogSoftmax": (F.log_softmax, {"axis": -1}),
+    "LogicalAnd": (F.logical_and, {}), "LogicalNot": (F.logical_not, {}), "LogicalOr": (F.logical_or, {}),
+    "LogicalXor": (F.logical_xor, {}), "MaskedFill": (F.masked_fill, {}), "Maximum": (F.maximum, {}),
+    "Meshgrid": (F.meshgrid, {"indexing": "xy"}), "Minimum": (F.minimum, {}), "Mish": (F.mish, {}),
+    "Mod": (F.remainder, {}), "Mul": (F.mul, {}), "Neg": (F.neg, {}), "NotEqual": (F.not_equal, {}),
+    "Ones": (F.ones, {}), "OnesLike": (F.ones_like, {}), "PReLU": (F.prelu, {}), "Pack": (F.stack, {"axis": 0}),
+    "Partial": (F.partial, {}), "Pow": (F.pow, {}), "Range": (F.arange, {}), "Rank": (F.rank, {}),
+    "ReLU": (F.relu, {}), "ReLU6": (F.relu6, {}), "RealDiv": (F.div, {}), "Reciprocal": (F.reciprocal, {}),
+    "Reshape": (F.reshape, {}), "Rint": (F.round, {}), "Round": (F.round, {}), "Rsqrt": (F.rsqrt, {}),
+    "SeLU": (F.selu, {}), "Select": (F.select, {}), "Shape": (F.shape, {}), "SiLU": (F.silu, {}),
+    "Sigmoid": (F.sigmoid, {}), "Sign": (F.sign, {}), "Sin": (F.sin, {}), "Sinh": (F.sinh, {}), "Size": (F.size, {}),
+    "SmoothL1Loss": (F.smooth_l1_loss, {"beta": 1.0, "reduction": "none"}),
+    "SoftShrink": (F.softshrink, {"lambd": 0.5}), "Softmax": (F.softmax, {"axis": -1}),
+    "Softplus": (F.softplus, {}), "Softsign": (F.softsign, {}),
+    "Sort": (F.sort, {"axis": -1, "descending": False}), "Sqrt": (F.sqrt, {}), "Square": (F.square, {}),
+    "Squeeze": (F.squeeze, {"axis": None}), "Stack": (F.stack, {"axis": 0}), "Sub": (F.sub, {}), "Tan": (F.tan, {}),
+    "Tanh": (F.tanh, {}), "TensorAdd": (F.add, {}), "Tile": (F.tile, {}), "Transpose": (F.transpose, {}),
+    "Trunc": (F.trunc, {}), "Unpack": (F.unstack, {"axis": 0}), "UnsortedSegmentSum": (F.unsorted_segment_sum, {}),
+    "Unstack": (F.unstack, {"axis": 0}), "Zeros": (F.zeros, {}), "ZerosLike": (F.zeros_like, {}),
+}  # fmt: skip
+_REDUCTIONS = {
+    "ReduceAll": F.reduce_all, "ReduceAny": F.reduce_any, "ReduceMax": F.reduce_max, "ReduceMean": F.reduce_mean,
+    "ReduceMin": F.reduce_min, "ReduceProd": F.reduce_prod, "ReduceSum": F.reduce_sum,
+}  # fmt: skip
+
+globals().update({name: define(name, *row) for name, row in _TABLE.items()})
+globals().update({name: reduction(name, function) for name, function in _REDUCTIONS.items()})
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...  # the names of the two tables
 
 
-def _reduction(name: str, function: str) -> type[Primitive]:
-    class Reduction(Primitive):
-        __doc__ = f"`{name}(keep_dims=False)(x, axis=())`: over `axis`; () means all axes."
-
-        def __init__(self, keep_dims: bool = False):
-            super().__init__(keep_dims=keep_dims)
-
-        def __call__(self, x: Any, axis: Any = ()) -> Any:
-            reduce: Callable[..., Any] = getattr(functional, function)
-            return reduce(x, None if axis == () else axis, self.settings["keep_dims"])
-
-    Reduction.__name__ = Reduction.__qualname__ = name
-    return Reduction
-
-
-ReduceSum, ReduceMean = _reduction("ReduceSum", "reduce_sum"), _reduction("ReduceMean", "reduce_mean")
-ReduceMax, ReduceMin = _reduction("ReduceMax", "reduce_max"), _reduction("ReduceMin", "reduce_min")
-ReduceProd, ReduceAll = _reduction("ReduceProd", "reduce_prod"), _reduction("ReduceAll", "reduce_all")
-ReduceAny = _reduction("ReduceAny", "reduce_any")
-
-
-class MatMul(Primitive):
-    """The product of two matrices, either transposed first if asked."""
-
-    def __init__(self, transpose_a: bool = False, transpose_b: bool = False):
-        super().__init__(transpose_a=transpose_a, transpose_b=transpose_b)
-
-    def __call__(self, x: Any, y: Any) -> Any:
-        if self.settings["transpose_a"]:
-            x = functional.swapaxes(x, -1, -2)
-        if self.settings["transpose_b"]:
-            y = functional.swapaxes(y, -1, -2)
-        return functional.matmul(x, y)
-
-
-BatchMatMul = type(
-    "BatchMatMul", (MatMul,), {"__doc__": "`MatMul` over leading axes.", "__module__": __name__}
-)
-
-
-class OneHot(Primitive):
-    """`OneHot(axis=-1)(indices, depth, on_value, off_value)`."""
-
-    def __init__(self, axis: int = -1):
-        super().__init__(axis=axis)
-
-    def __call__(self, indices: Any, depth: int, on_value: Any, off_value: Any) -> Any:
-        dtype = on_value.dtype if hasattr(on_value, "dtype") else "float32"
-        return functional.one_hot(indices, depth, on_value, off_value, self.settings["axis"], dtype)
-
-
-class Argmax(Primitive):
-    """The position of the largest element along `axis`."""
-
-    def __init__(self, axis: int = -1, output_type: Any = "int32"):
-        super().__init__(axis=axis, output_type=output_type)
-
-    def __call__(self, x: Any) -> Any:
-        return functional.cast(functional.argmax(x, self.settings["axis"]), self.settings["output_type"])
-
-
-__all__ = sorted(
-    name for name, value in list(globals().items()) if isinstance(value, type) and name != "Callable"
-)
+__all__ = [
+    "ArgMaxWithValue", "ArgMinWithValue", "Argmax", "Argmin", "AvgPool", "BatchMatMul", "Conv2D", "CumSum", "Dropout",
+    "EmbeddingLookup", "L2Loss", "LayerNorm", "MatMul", "MaxPool", "NLLLoss", "OneHot", "Pad", "Primitive", "Print",
+    "ReverseV2", "SigmoidCrossEntropyWithLogits", "Slice", "SoftmaxCrossEntropyWithLogits",
+    "SparseSoftmaxCrossEntropyWithLogits", "Split", "StridedSlice", "TopK",
+]  # fmt: skip
+__all__ += _TABLE
+__all__ += _REDUCTIONS

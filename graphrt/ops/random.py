@@ -17,6 +17,7 @@ from ..dtypes import uint32
 from ..errors import DTypeError, ShapeError
 from ..ir import Node, TensorType
 from .base import ElementBuilder, ElementOp, Index, Read, Scalar
+from .deferred import build
 from .indexing import linear_index
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -89,6 +90,27 @@ class RandomBits(ElementOp):
         counter = b.index_value(linear_index(index, self.shape), uint32)
         word, _ = threefry((read(0, (0,)), read(0, (1,))), (counter, number(0)), b.binary, number)
         return word
+
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        """One key per sample: the generator written in elementwise ops, over (size, number of elements)."""
+        count = TensorType(self.shape, uint32).size
+        shape = (size, count)
+        counter = build.iota(shape, 1, uint32)
+        first, second = (
+            build.broadcast_to(build.slice_static(x[0], (0, word), (size, word + 1)), shape)
+            for word in (0, 1)
+        )
+        binary = {
+            "add": build.add, "xor": build.bitwise_xor, "or": build.bitwise_or,
+            "shl": build.left_shift, "shr": build.right_shift,
+        }  # fmt: skip
+        word, _ = threefry(
+            (first, second),
+            (counter, build.zeros_like(counter)),
+            lambda name, a, b: binary[name](a, b),
+            lambda value: build.constant(value, uint32),
+        )
+        return build.reshape(word, (size, *self.shape))
 
     def flops(self, *types: TensorType) -> int:
         return 0  # integer work only; see the report's bytes instead

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..dtypes import int32
 from ..errors import DTypeError, ShapeError
-from ..ir import Node, TensorType
+from ..ir import Node, TensorType, apply
 from .base import CompositeOp, ElementBuilder, Index, Read, ReductionOp, Scalar
 from .deferred import build
 
@@ -62,7 +62,7 @@ class _Reduction(ReductionOp, abstract=True):
         working = x.astype(np.float32) if narrow else x
         with np.errstate(all="ignore"):
             result = self.ufunc.reduce(working, axis=self.axes, dtype=working.dtype, keepdims=self.keepdims)
-        return np.asarray(result).astype(x.dtype, copy=False)
+            return np.asarray(result).astype(x.dtype, copy=False)
 
     def reduce_extents(self, types: Sequence[TensorType]) -> tuple[int, ...]:
         return tuple(types[0].shape[axis] for axis in self.axes)
@@ -86,6 +86,9 @@ class _Reduction(ReductionOp, abstract=True):
             else:
                 full.append(next(kept))
         return read(0, full)
+
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return apply(replace(self, axes=tuple(axis + 1 for axis in self.axes)), x[0])  # type: ignore[type-var]
 
     def flops(self, *types: TensorType) -> int:
         return types[0].size
@@ -185,6 +188,9 @@ class ReduceMean(CompositeOp):
     def vjp(self, g: Node, y: Node, *x: Node) -> tuple[Node]:
         return (_spread(build.div(g, float(self._count(x[0].shape))), self.axes, x[0]),)
 
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return apply(ReduceMean(tuple(axis + 1 for axis in self.axes), self.keepdims), x[0])
+
     def flops(self, *types: TensorType) -> int:
         return types[0].size
 
@@ -220,6 +226,9 @@ class _ExtremePosition(CompositeOp, abstract=True):
 
     def vjp(self, g: Node, y: Node, *x: Node) -> tuple[None]:
         return (None,)
+
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return apply(replace(self, axis=self.axis + 1), x[0])  # type: ignore[type-var]
 
     def flops(self, *types: TensorType) -> int:
         return 2 * types[0].size

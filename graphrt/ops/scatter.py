@@ -9,8 +9,9 @@ import numpy as np
 
 from ..dtypes import int32
 from ..errors import DTypeError, ShapeError
-from ..ir import Node, TensorType
+from ..ir import Node, TensorType, apply
 from .base import ElementBuilder, Index, Read, ReductionOp, Scalar
+from .batching import move_axis, shifted_rows, spread
 from .deferred import build
 
 
@@ -72,3 +73,12 @@ class ScatterAdd(ReductionOp):
 
     def vjp(self, g: Node, y: Node, *x: Node) -> tuple[None, Node]:
         return None, build.gather(g, x[0], 0)
+
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        indices, updates = x
+        if not batched[0]:
+            along_rows = move_axis(updates, 0, len(indices.shape))
+            return move_axis(apply(self, indices, along_rows), 1, 0)
+        updates = updates if batched[1] else spread(updates, size)
+        summed = apply(ScatterAdd(size * self.rows), shifted_rows(indices, self.rows), updates)
+        return build.reshape(summed, (size, self.rows, *summed.shape[1:]))

@@ -1,5 +1,9 @@
-"""Ops that move elements without computing: broadcast, reshape, transpose, slice, pad, concat, reverse,
-gather, and the sources of constant values (Iota, Constant). Every shape and position is a static int."""
+"""Ops that move elements without computing: broadcast, reshape, transpose, slice, pad, concat, reverse. Every shape
+and position is a static int.
+
+Gather is in `gathering.py`, the sources of constant values (Iota, Constant) in `sources.py`; they can be imported from
+here too.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..dtypes import DType, as_dtype, int32
-from ..errors import ArgumentError, CompileError, DTypeError, ShapeError
-from ..ir import Literal, Node, TensorType
+from ..dtypes import as_dtype, int32
+from ..errors import ArgumentError, DTypeError, ShapeError
+from ..ir import Node, TensorType, apply
 from .base import ElementBuilder, ElementOp, Index, Read, Scalar, ViewOp
+from .batching import everywhere
 from .deferred import build
+from .gathering import Gather
 from .indexing import linear_index
+from .sources import Constant, Iota
 
 
 def _check_axes_count(name: str, what: str, values: Sequence[int], rank: int) -> None:
@@ -61,6 +68,10 @@ class Broadcast(ViewOp):
         summed = tuple(axis for axis in range(len(self.shape)) if axis not in kept)
         return (build.reshape(build.reduce_sum(g, summed), source),)
 
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        axes = (0, *(axis + 1 for axis in self.axes))
+        return apply(Broadcast((size, *self.shape), axes), x[0])
+
 
 @dataclass(frozen=True)
 class Reshape(ViewOp):
@@ -98,6 +109,9 @@ class Reshape(ViewOp):
     def vjp(self, g: Node, y: Node, *x: Node) -> tuple[Node]:
         return (build.reshape(g, x[0].shape),)
 
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return apply(Reshape((size, *self.shape)), x[0])
+
 
 @dataclass(frozen=True)
 class Transpose(ViewOp):
@@ -127,6 +141,9 @@ class Transpose(ViewOp):
 
     def vjp(self, g: Node, y: Node, *x: Node) -> tuple[Node]:
         return (build.transpose(g, self.inverse()),)
+
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return apply(Transpose((0, *(axis + 1 for axis in self.permutation))), x[0])
 
 
 @dataclass(frozen=True)
@@ -166,6 +183,9 @@ class Slice(ViewOp):
             low.append(start)
             high.append(extent - start - covered)
         return (build.pad_interior(g, low, high, [step - 1 for step in self.step]),)
+
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return apply(Slice((0, *self.start), (size, *self.stop), (1, *self.step)), x[0])
 
 
 @dataclass(frozen=True)
@@ -234,6 +254,9 @@ class Pad(ElementOp):
         start, stop, step = ([getattr(s, what) for s in inside] for what in ("start", "stop", "step"))
         return (build.slice_static(g, start, stop, step),)
 
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return apply(Pad((0, *self.low), (0, *self.high), (0, *self.interior), self.value), x[0])
+
 
 @dataclass(frozen=True)
 class Concat(ElementOp):
@@ -299,6 +322,9 @@ class Concat(ElementOp):
             offset = end
         return tuple(parts)
 
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return apply(Concat(self.axis + 1), *everywhere(size, x, batched))
+
 
 @dataclass(frozen=True)
 class Reverse(ViewOp):
@@ -326,121 +352,10 @@ class Reverse(ViewOp):
     def vjp(self, g: Node, y: Node, *x: Node) -> tuple[Node]:
         return (build.reverse(g, self.axes),)
 
-
-@dataclass(frozen=True)
-class Iota(ElementOp):
-    """The position along `axis` as a number: 0, 1, 2, ... (no inputs)."""
-
-    shape: tuple[int, ...]
-    axis: int
-    dtype: DType
-
-    def infer(self, *types: TensorType) -> TensorType:
-        if not 0 <= self.axis < len(self.shape):
-            raise ShapeError("iota: axis out of range", expected=f"0..{len(self.shape) - 1}", given=self.axis)
-        if self.dtype.kind == "bool":
-            raise DTypeError(
-                "iota: element type not accepted", expected="float or int or uint", given=self.dtype
-            )
-        return TensorType(self.shape, self.dtype)
-
-    def evaluate(self) -> np.ndarray:
-        aligned = [extent if axis == self.axis else 1 for axis, extent in enumerate(self.shape)]
-        positions = np.arange(self.shape[self.axis]).astype(self.dtype.numpy)
-        return np.broadcast_to(positions.reshape(aligned), self.shape)
-
-    def element(
-        self, b: ElementBuilder, index: Sequence[Index], read: Read, types: Sequence[TensorType]
-    ) -> Scalar:
-        return b.index_value(index[self.axis], self.dtype)
-
-    def flops(self, *types: TensorType) -> int:
-        return 0
-
-    def vjp(self, g: Node, y: Node, *x: Node) -> tuple[()]:
-        return ()
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return apply(Reverse(tuple(axis + 1 for axis in self.axes)), x[0])
 
 
-@dataclass(frozen=True)
-class Constant(ElementOp):
-    """A known array (no inputs). Its element rule covers one repeated value; other arrays are stored as
-    buffers."""
-
-    value: Literal
-
-    def infer(self, *types: TensorType) -> TensorType:
-        return self.value.type
-
-    def evaluate(self) -> np.ndarray:
-        return self.value.array
-
-    def is_uniform(self) -> bool:
-        """Every element has the same bits (so that the array needs no storage)."""
-        array = self.value.array
-        if array.size == 0:
-            return True
-        data = array.tobytes()
-        return array.size == 1 or data == data[: array.itemsize] * array.size
-
-    def element(
-        self, b: ElementBuilder, index: Sequence[Index], read: Read, types: Sequence[TensorType]
-    ) -> Scalar:
-        if not self.is_uniform():
-            raise CompileError(
-                "constant: an array of different values has no element rule; it must be stored"
-            )
-        array = self.value.array
-        return b.constant(array.reshape(-1)[0].item() if array.size else 0, self.value.type.dtype)
-
-    def flops(self, *types: TensorType) -> int:
-        return 0
-
-    def vjp(self, g: Node, y: Node, *x: Node) -> tuple[()]:
-        return ()
-
-
-@dataclass(frozen=True)
-class Gather(ElementOp):
-    """x taken along `axis` at integer `indices`, whose shape replaces that axis. Indices outside are clamped
-    into the axis (negative ones to 0). The gradient adds up the rows taken more than once."""
-
-    axis: int
-
-    def infer(self, *types: TensorType) -> TensorType:
-        x, indices = types
-        if not 0 <= self.axis < x.rank:
-            raise ShapeError("gather: axis out of range", expected=f"0..{x.rank - 1}", given=self.axis)
-        if not indices.dtype.is_integer:
-            raise DTypeError("gather: indices must be integers", expected="int32", given=indices.describe())
-        if x.shape[self.axis] == 0 and indices.size:
-            raise ShapeError(
-                f"gather: axis {self.axis} is empty", expected="at least 1 element", given=x.describe()
-            )
-        return TensorType(x.shape[: self.axis] + indices.shape + x.shape[self.axis + 1 :], x.dtype)
-
-    def evaluate(self, x: np.ndarray, indices: np.ndarray) -> np.ndarray:
-        if indices.dtype.kind == "u":  # np.take wants a signed index type
-            indices = np.minimum(
-                indices, indices.dtype.type(min(x.shape[self.axis], np.iinfo(indices.dtype).max))
-            )
-        return np.asarray(np.take(x, indices.astype(np.int64), axis=self.axis, mode="clip"))
-
-    def element(
-        self, b: ElementBuilder, index: Sequence[Index], read: Read, types: Sequence[TensorType]
-    ) -> Scalar:
-        x, indices = types
-        end = self.axis + indices.rank
-        row = b.as_index(read(1, index[self.axis : end]), x.shape[self.axis])
-        return read(0, [*index[: self.axis], row, *index[end:]])
-
-    def flops(self, *types: TensorType) -> int:
-        return 0
-
-    def vjp(self, g: Node, y: Node, *x: Node) -> tuple[Node, None]:
-        source, indices = x
-        rank, count = len(source.shape), len(indices.shape)
-        around = [*range(self.axis), *range(self.axis + count, rank - 1 + count)]
-        rows_first = build.transpose(g, [*range(self.axis, self.axis + count), *around])
-        summed = build.scatter_add(indices, rows_first, source.shape[self.axis])
-        back = [*range(1, self.axis + 1), 0, *range(self.axis + 1, rank)]
-        return build.transpose(summed, back), None
+__all__ = [
+    "Broadcast", "Concat", "Constant", "Gather", "Iota", "Pad", "Reshape", "Reverse", "Slice", "Transpose",
+]  # fmt: skip

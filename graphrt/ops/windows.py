@@ -8,7 +8,7 @@ window_width + kw.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..dtypes import as_dtype, int32
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..ir import Node, TensorType, apply
 from .base import CompositeOp, ElementBuilder, ElementOp, Index, Read, ReductionOp, Scalar
+from .batching import everywhere, merge_into, split_from
 from .deferred import build
 
 
@@ -83,6 +84,15 @@ class _Windowed:
         if self.padding[2] or self.padding[3]:
             ranges.append((column, 0, shape[-1]))
         return b.where_in_range(ranges, inside, outside) if ranges else inside()
+
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        """Windows are taken of the last two axes; only pooling insists on (N, C, H, W)."""
+        stacked: list[Any] = everywhere(size, x, batched)
+        if isinstance(self, CompositeOp):
+            return split_from(apply(self, merge_into(stacked[0], 0)), 0, size)
+        inner = getattr(self, "input_shape", None)
+        op: Any = self if inner is None else replace(self, input_shape=(size, *inner))  # type: ignore[type-var]
+        return apply(op, *stacked)
 
     def source(self, index: Sequence[Index], kernel_row: Index, kernel_column: Index) -> tuple[Index, Index]:
         """The image position a window element looks at."""

@@ -67,6 +67,18 @@ def test_has_aux():
     assert gradient.tolist() == (X * 2).tolist() and len(aux) == 2
 
 
+def test_gradients_with_ids():
+    w = Parameter(np.ones(3, np.float32), name="w")
+    found = both(graphrt.grad(lambda x, y: (x * y * w).sum(), (0, 1), [w], return_ids=True), X, Y)
+    assert [pair[0] for part in found for pair in part] == [0, 1, "w"]
+    assert graphrt.get_grad(found, 1).tolist() == X.tolist()
+    assert graphrt.get_grad(found, w).tolist() == (X * Y).tolist()
+    _, (position, gradient) = both(graphrt.value_and_grad(product, return_ids=True), X, Y)
+    assert position == 0 and gradient.tolist() == Y.tolist()
+    with pytest.raises(ArgumentError, match=r"(?s)get_grad: no gradient of this.*0, 1, 'w'.*given:    2"):
+        graphrt.get_grad(found, 2)
+
+
 def test_vector_results_are_summed():
     assert both(graphrt.grad(lambda x: x * x), X).tolist() == (X * 2).tolist()
     assert both(graphrt.grad(lambda x: (x * x, x)), X).tolist() == (X * 2 + 1).tolist()

@@ -9,11 +9,11 @@ import graphrt
 from graphrt import Parameter, Tensor, nn, ops
 from graphrt.dtypes import float32, int32
 from graphrt.errors import TraceError
-from graphrt.frontend.location import _display
+from graphrt.frontend.location import shown_path
 from graphrt.frontend.trace import trace
 from graphrt.ir import TensorType
 
-HERE = _display(__file__)
+HERE = shown_path(__file__)
 X = Tensor(np.arange(6, dtype=np.float32).reshape(2, 3))
 
 

@@ -18,6 +18,7 @@ from graphrt.ops import (
     activations,
     attention,
     build,  # noqa: F401  (loads every op)
+    gradient_control,
     losses,
     normalization,
     random,
@@ -29,6 +30,7 @@ from graphrt.ops import contractions as c
 from graphrt.ops import elementwise as e
 from graphrt.ops import reductions as r
 from graphrt.ops.copy import Copy
+from graphrt.ops.lane_sums import Conv2dBackwardWeightLanes
 
 
 @dataclass(frozen=True)
@@ -197,6 +199,7 @@ case(e.Cast(dtypes.float16), Operand((11,)), types=("float32",), gradient=False)
 case(e.IsFinite(), Operand((14,), domain="special"), gradient=False, exact=True)
 case(e.IsFinite(), Operand((3,)), types=HALVES, gradient=False)
 case(Copy(), Operand((3, 5)), types=NUMBERS, exact=True)
+case(gradient_control.StopGradient(), Operand((3, 5)), types=(*NUMBERS, "bool"), gradient=False, exact=True)
 
 # ---- views
 MOVES = ("float32", "float64", "int32", "uint8")
@@ -300,6 +303,9 @@ for image, weight, settings in (
     case(conv, x, w)
     case(c.Conv2dBackwardInput(image, **settings), y, w)
     case(c.Conv2dBackwardWeight(weight, **settings), x, y)
+    for lanes in (1, 2):
+        if image[0] % lanes == 0:
+            case(Conv2dBackwardWeightLanes(lanes, weight, **settings), x, y, gradient=False)
 case(
     c.Conv2d(),
     Operand((1, 1, 3, 3)),
