@@ -23,7 +23,8 @@ _BY_NAME: dict[str, type[Initializer]] = {}
 
 
 class Initializer:
-    """Base class. Subclasses define `fill(shape, random)`; keyword `names` lists what strings mean them."""
+    """Base class. Subclasses define `fill(shape, random)`, or `_initialize(arr)`, which fills a float32 array in place;
+    keyword `names` lists what strings mean them."""
 
     names: ClassVar[tuple[str, ...]] = ()
 
@@ -34,7 +35,12 @@ class Initializer:
 
     def fill(self, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
         """The initial elements, as an array of this shape."""
-        raise NotImplementedError(f"{type(self).__name__} has no fill method")
+        in_place = getattr(self, "_initialize", None)
+        if in_place is None:
+            raise NotImplementedError(f"{type(self).__name__} has no fill method")
+        values = np.zeros(shape, np.float32)
+        in_place(values)
+        return values
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v}' for k, v in vars(self).items())})"
@@ -134,6 +140,107 @@ class XavierNormal(Initializer):
         return random.normal(0.0, self.gain * math.sqrt(2.0 / sum(fans(shape))), shape)
 
 
+class VarianceScaling(Initializer):
+    """Mean 0 and variance scale / fan, the fan by `mode`: "fan_in", "fan_out" or "fan_avg".
+
+    `distribution`: "truncated_normal" (at two standard deviations of the normal distribution, whose own is enlarged so that
+    the variance is right), "untruncated_normal" or "uniform".
+    """
+
+    def __init__(self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "truncated_normal"):
+        modes, distributions = (
+            ("fan_in", "fan_out", "fan_avg"),
+            ("truncated_normal", "untruncated_normal", "uniform"),
+        )
+        if not scale > 0 or mode not in modes or distribution not in distributions:
+            raise ArgumentError(
+                "VarianceScaling: unknown settings", expected=f"scale > 0, {modes}, {distributions}",
+                given=f"scale={scale}, mode={mode!r}, distribution={distribution!r}",
+            )  # fmt: skip
+        self.scale, self.mode, self.distribution = scale, mode, distribution
+
+    def fill(self, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
+        fan_in, fan_out = fans(shape)
+        fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
+        deviation = math.sqrt(self.scale / fan)
+        if self.distribution == "uniform":
+            return random.uniform(-math.sqrt(3) * deviation, math.sqrt(3) * deviation, shape)
+        if self.distribution == "untruncated_normal":
+            return random.normal(0.0, deviation, shape)
+        return TruncatedNormal(deviation / _DEVIATION_WITHIN_TWO).fill(shape, random)
+
+
+_DEVIATION_WITHIN_TWO = 0.87962566103423978  # of the standard normal distribution cut at -2 and 2
+
+
+class Orthogonal(Initializer):
+    """A matrix (first axis, all others) with orthogonal rows or columns of length `gain` (Saxe and others 2014)."""
+
+    def __init__(self, gain: float = 1.0):
+        self.gain = gain
+
+    def fill(self, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
+        if len(shape) < 2:
+            raise ShapeError(
+                "Orthogonal: at least 2 axes are needed", expected="[out, in, ...]", given=list(shape)
+            )
+        rows, columns = shape[0], math.prod(shape[1:])
+        q, r = np.linalg.qr(random.standard_normal((max(rows, columns), min(rows, columns))))
+        q = q * np.sign(np.diag(r))  # signs that make the distribution uniform
+        return (self.gain * (q if rows >= columns else q.T)).reshape(shape)
+
+
+class Identity(Initializer):
+    """Ones on the diagonal of a matrix, zeros elsewhere."""
+
+    def fill(self, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
+        if len(shape) != 2:
+            raise ShapeError("Identity: 2 axes are needed", expected="[rows, columns]", given=list(shape))
+        return np.eye(*shape)
+
+
+class Dirac(Initializer):
+    """Convolution weights (out, in, ...) that hand the channels of each of `groups` groups through: 1 in the middle of
+    the window from channel k to channel k, zeros elsewhere."""
+
+    def __init__(self, groups: int = 1):
+        self.groups = groups
+
+    def fill(self, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
+        if not 3 <= len(shape) <= 5 or shape[0] % self.groups:
+            raise ShapeError(
+                "Dirac: not the weights of a convolution",
+                expected="[groups * n, in, window...]",
+                given=list(shape),
+            )
+        values = np.zeros(shape)
+        each = shape[0] // self.groups
+        middle = tuple(extent // 2 for extent in shape[2:])
+        for group in range(self.groups):
+            for channel in range(min(each, shape[1])):
+                place = (group * each + channel, channel, *middle)
+                values[place] = 1.0
+        return values
+
+
+class Sparse(Initializer):
+    """N(0, sigma^2), with the part `sparsity` of each column of a matrix set to zero (Martens 2010)."""
+
+    def __init__(self, sparsity: float, sigma: float = 0.01):
+        if not 0 <= sparsity <= 1:
+            raise ArgumentError("Sparse: sparsity out of range", expected="0 to 1", given=sparsity)
+        self.sparsity, self.sigma = sparsity, sigma
+
+    def fill(self, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
+        if len(shape) != 2:
+            raise ShapeError("Sparse: 2 axes are needed", expected="[rows, columns]", given=list(shape))
+        values = random.normal(0.0, self.sigma, shape)
+        count = math.ceil(self.sparsity * shape[0])
+        for column in range(shape[1]):
+            values[random.permutation(shape[0])[:count], column] = 0.0
+        return values
+
+
 class Constant(Initializer):
     """One value everywhere (or an array that broadcasts to the shape)."""
 
@@ -221,6 +328,6 @@ def _resolve(init: object) -> Initializer:
 
 
 __all__ = [
-    "Constant", "HeNormal", "HeUniform", "Initializer", "Normal", "One", "TruncatedNormal", "Uniform", "XavierNormal",
-    "XavierUniform", "Zero", "initializer",
+    "Constant", "Dirac", "HeNormal", "HeUniform", "Identity", "Initializer", "Normal", "One", "Orthogonal", "Sparse",
+    "TruncatedNormal", "Uniform", "VarianceScaling", "XavierNormal", "XavierUniform", "Zero", "initializer",
 ]  # fmt: skip

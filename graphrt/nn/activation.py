@@ -5,9 +5,12 @@ In: tensors of any shape. Out: tensors of that shape.
 
 from __future__ import annotations
 
-from ..errors import ArgumentError
+from ..dtypes import as_dtype
+from ..errors import ArgumentError, ShapeError
 from ..frontend import functional as ops
 from ..frontend.cell import Cell
+from ..frontend.location import cell_path
+from ..frontend.parameter import Parameter
 from ..frontend.tensor import Tensor
 
 
@@ -137,6 +140,157 @@ class HSwish(Cell):
         return ops.hardswish(x)
 
 
+class CELU(Cell):
+    """max(x, 0) + min(0, alpha * (exp(x / alpha) - 1))."""
+
+    def __init__(self, alpha: float = 1.0):
+        super().__init__()
+        if not alpha:
+            raise ArgumentError("CELU: alpha must not be zero", given="alpha=0")
+        self.alpha = float(alpha)
+
+    def construct(self, x: Tensor) -> Tensor:
+        below = ops.expm1(ops.minimum(x, 0.0) * (1.0 / self.alpha)) * self.alpha
+        return ops.relu(x) + ops.minimum(below, 0.0)
+
+
+class SeLU(Cell):
+    """scale * (x where x > 0, else alpha * (exp(x) - 1)) with the constants of Klambauer and others 2017."""
+
+    scale, alpha = 1.0507009873554805, 1.6732632423543772
+
+    def construct(self, x: Tensor) -> Tensor:
+        return ops.elu(x, self.alpha) * self.scale
+
+
+class LogSigmoid(Cell):
+    """log(sigmoid(x))."""
+
+    def construct(self, x: Tensor) -> Tensor:
+        return -ops.softplus(-x)
+
+
+class Softsign(Cell):
+    """x / (1 + |x|)."""
+
+    def construct(self, x: Tensor) -> Tensor:
+        return x / (ops.abs(x) + 1.0)
+
+
+class Tanhshrink(Cell):
+    """x - tanh(x)."""
+
+    def construct(self, x: Tensor) -> Tensor:
+        return x - ops.tanh(x)
+
+
+class _Shrink(Cell):
+    def __init__(self, lambd: float = 0.5):
+        super().__init__()
+        self.lambd = float(lambd)
+
+    def extend_repr(self) -> str:
+        return f"lambd={self.lambd}"
+
+
+class HShrink(_Shrink):
+    """x where |x| > lambd, else 0."""
+
+    def construct(self, x: Tensor) -> Tensor:
+        return ops.where(ops.abs(x) > self.lambd, x, 0.0)
+
+
+class SoftShrink(_Shrink):
+    """x moved towards 0 by lambd, 0 where |x| <= lambd."""
+
+    def construct(self, x: Tensor) -> Tensor:
+        return ops.relu(x - self.lambd) - ops.relu(-x - self.lambd)
+
+
+class Hardtanh(Cell):
+    """x limited to min_val..max_val."""
+
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0):
+        super().__init__()
+        if not min_val < max_val:
+            raise ArgumentError(
+                "Hardtanh: min_val must be smaller than max_val",
+                given=f"min_val={min_val}, max_val={max_val}",
+            )
+        self.min_val, self.max_val = float(min_val), float(max_val)
+
+    def construct(self, x: Tensor) -> Tensor:
+        return ops.clip(x, self.min_val, self.max_val)
+
+
+class Threshold(Cell):
+    """x where x > threshold, else value."""
+
+    def __init__(self, threshold: float, value: float):
+        super().__init__()
+        self.threshold, self.value = float(threshold), float(value)
+
+    def construct(self, x: Tensor) -> Tensor:
+        return ops.where(x > self.threshold, x, self.value)
+
+
+class Softmin(Softmax):
+    """softmax(-x) along `axis`."""
+
+    def construct(self, x: Tensor) -> Tensor:
+        return ops.softmax(-x, self.axis)
+
+
+class GLU(Cell):
+    """a * sigmoid(b), a and b being the halves of x along `axis`. Raises ShapeError for an odd extent."""
+
+    def __init__(self, axis: int = -1):
+        super().__init__()
+        self.axis = int(axis)
+
+    def construct(self, x: Tensor) -> Tensor:
+        extent = x.shape[self.axis]
+        if extent % 2:
+            raise ShapeError(
+                "GLU: the axis must have an even extent", cell=cell_path(), expected="2 n elements along the axis",
+                given=x.type.describe(),
+            )  # fmt: skip
+        a, b = ops.split(x, extent // 2, self.axis)
+        return a * ops.sigmoid(b)
+
+
+class PReLU(Cell):
+    """x where x > 0, else w * x, with a trainable slope `w` per channel (axis 1), or one for all (`channel=1`).
+
+    `w`: the initial slope, a number or an array (channel,). The parameter is called "a", as in MindSpore.
+    """
+
+    def __init__(self, channel: int = 1, w: object = 0.25, dtype: object = "float32"):
+        super().__init__()
+        from ..common.initializer import initializer
+
+        if isinstance(channel, bool) or not isinstance(channel, int) or channel < 1:
+            raise ArgumentError("PReLU: channel must be a positive int", given=f"channel={channel!r}")
+        self.channel = channel
+        init = Tensor(w) if isinstance(w, (list, tuple)) else w
+        self.w = Parameter(initializer(init, (channel,), as_dtype(dtype)), name="a")
+
+    def construct(self, x: Tensor) -> Tensor:
+        slope: Tensor = self.w
+        if self.channel > 1:
+            if x.ndim < 2 or x.shape[1] != self.channel:
+                raise ShapeError(
+                    "PReLU: the input has another number of channels", cell=cell_path(),
+                    expected=f"float32[N, {self.channel}, ...]", given=x.type.describe(),
+                    fix=f"write nn.PReLU({x.shape[1] if x.ndim > 1 else 1})",
+                )  # fmt: skip
+            slope = ops.reshape(slope, (self.channel, *(1,) * (x.ndim - 2)))
+        return ops.where(x > 0.0, x, x * slope)
+
+    def extend_repr(self) -> str:
+        return f"channel={self.channel}"
+
+
 class Identity(Cell):
     """x."""
 
@@ -147,7 +301,9 @@ class Identity(Cell):
 _BY_NAME: dict[str, type[Cell]] = {
     "relu": ReLU, "tanh": Tanh, "sigmoid": Sigmoid, "softmax": Softmax, "logsoftmax": LogSoftmax,
     "gelu": GELU, "silu": SiLU, "leakyrelu": LeakyReLU, "elu": ELU, "softplus": Softplus, "mish": Mish, "relu6": ReLU6,
-    "hsigmoid": HSigmoid, "hswish": HSwish,
+    "hsigmoid": HSigmoid, "hswish": HSwish, "celu": CELU, "selu": SeLU, "logsigmoid": LogSigmoid, "softsign": Softsign,
+    "tanhshrink": Tanhshrink, "hshrink": HShrink, "softshrink": SoftShrink, "hardtanh": Hardtanh, "softmin": Softmin,
+    "glu": GLU, "prelu": PReLU,
 }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
-"""Cells that hold Cells in order: `SequentialCell`, `CellList`; and the small layers that only move values.
+"""Cells that hold Cells in order: `SequentialCell`, `CellList`, `CellDict`.
 
-In: Cells. Out: children named "0", "1", ...
+In: Cells. Out: children named "0", "1", ..., or after the keys of a dict.
 """
 
 from __future__ import annotations
@@ -10,11 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..errors import ArgumentError
-from ..frontend import functional as ops
-from ..frontend import random
 from ..frontend.cell import Cell
-from ..frontend.parameter import Parameter
-from ..frontend.tensor import Tensor
 from .dense import here
 
 
@@ -127,39 +123,64 @@ class CellList(_Ordered):
         raise NotImplementedError("a CellList is not called: call its cells one by one")
 
 
-class Flatten(Cell):
-    """Axes start_dim to end_dim merged into one; by default all but the batch axis."""
+class CellDict(Cell):
+    """Cells by name, in the order they were given; `construct` of the owner decides how they are applied."""
 
-    def __init__(self, start_dim: int = 1, end_dim: int = -1):
+    def __init__(self, cells: Any = None):
         super().__init__()
-        self.start_dim, self.end_dim = start_dim, end_dim
+        if cells is not None:
+            self.update(cells)
 
-    def construct(self, x: Tensor) -> Tensor:
-        return ops.flatten(x, start_dim=self.start_dim, end_dim=self.end_dim)
+    def update(self, cells: Any) -> None:
+        """Add or replace Cells: a dict, a CellDict or (name, Cell) pairs."""
+        for name, cell in cells.items() if hasattr(cells, "items") else cells:
+            self[name] = cell
 
+    def __setitem__(self, name: str, cell: Cell) -> None:
+        if not isinstance(name, str) or not name or hasattr(Cell, name):
+            raise ArgumentError("CellDict: not a usable name", **here(), given=repr(name))
+        self.insert_child_to_cell(name, cell)
 
-class Dropout(Cell):
-    """In training, each element becomes 0 with probability `p` and is scaled by 1 / (1 - p) otherwise.
+    def __getitem__(self, name: str) -> Cell:
+        return self._cells[name]
 
-    The positional argument is `keep_prob` (1 - p). The random stream is fixed by `set_seed` and moves on with every
-    training step; its state is the untrainable parameter `key` (uint32[2]: stream, step).
-    """
+    def __delitem__(self, name: str) -> None:
+        delattr(self, name)
 
-    def __init__(self, keep_prob: float = 0.5, p: float | None = None, dtype: object = "float32"):
-        super().__init__()
-        rate = 1.0 - keep_prob if p is None else p
-        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
-            given = f"keep_prob={keep_prob!r}" if p is None else f"p={p!r}"
-            raise ArgumentError(
-                "Dropout: the rate must be in [0, 1)", **here(), expected="0 <= p < 1", given=given
-            )
-        self.p, self.keep_prob = float(rate), 1.0 - float(rate)
-        self.key = Parameter(random.new_key(), requires_grad=False)
+    def __len__(self) -> int:
+        return len(self._cells)
 
-    def construct(self, x: Tensor) -> Tensor:
-        if not self.training or self.p == 0.0:
-            return x
-        return ops.dropout(x, self.p, key=self.key)
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._cells))
 
-    def extend_repr(self) -> str:
-        return f"p={self.p}"
+    def __contains__(self, name: object) -> bool:
+        return name in self._cells
+
+    def __bool__(self) -> bool:
+        return True
+
+    def keys(self) -> Iterable[str]:
+        """The names."""
+        return self._cells.keys()
+
+    def values(self) -> Iterable[Cell]:
+        """The Cells."""
+        return self._cells.values()
+
+    def items(self) -> Iterable[tuple[str, Cell]]:
+        """(name, Cell) pairs."""
+        return self._cells.items()
+
+    def pop(self, key: str) -> Cell:
+        """Take a Cell out and return it."""
+        cell = self._cells[key]
+        del self[key]
+        return cell
+
+    def clear(self) -> None:
+        """Take all Cells out."""
+        for name in list(self._cells):
+            del self[name]
+
+    def construct(self, *args: Any) -> Any:
+        raise NotImplementedError("a CellDict is not called: call its cells one by one")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from ..context import get_context
 from ..dtypes import as_dtype
@@ -125,43 +126,100 @@ class Conv2d(Cell):
 
 
 class _Pool2d(Cell):
-    def __init__(
-        self, kernel_size: Pair = 1, stride: Pair = 1, pad_mode: str = "valid", data_format: str = "NCHW"
-    ):
-        super().__init__()
+    def _set(
+        self, kernel_size: Pair, stride: Pair, pad_mode: str, padding: Any, ceil_mode: bool, data_format: str
+    ) -> None:
         layer = type(self).__name__
         if data_format != "NCHW":
             raise ArgumentError(
                 f"{layer}: unknown data_format", **here(), expected="'NCHW'", given=repr(data_format)
             )
+        if ceil_mode:
+            raise ArgumentError(
+                f"{layer}: ceil_mode is not supported",
+                **here(),
+                fix="write pad_mode='same' or give the padding",
+            )
         self.kernel_size, self.stride = pair(layer, "kernel_size", kernel_size), pair(layer, "stride", stride)
-        self.pad_mode = check_pad_mode(layer, pad_mode, (0, 0, 0, 0), ("valid", "same"))
+        both = isinstance(padding, Sequence) and len(padding) == 2
+        self.padding = four_sides(layer, (padding[0],) * 2 + (padding[1],) * 2 if both else padding)
+        self.pad_mode = check_pad_mode(layer, pad_mode, self.padding, ("valid", "same", "pad"))
+        if any(
+            side > k // 2 for side, k in zip(self.padding, (k for k in self.kernel_size for _ in range(2)))
+        ):
+            raise ArgumentError(
+                f"{layer}: padding is larger than half the window", **here(),
+                expected=f"at most {tuple(k // 2 for k in self.kernel_size)}", given=f"padding={padding!r}",
+            )  # fmt: skip
 
-    def _padding(self, x: Tensor) -> tuple[int, int, int, int]:
+    def _sides(self, x: Tensor) -> tuple[int, int, int, int]:
         layer = type(self).__name__
         check_images(layer, x, None)
         if self.pad_mode == "same":
             return same_padding(x.shape[2:], self.kernel_size, self.stride)
-        if any(extent < k for extent, k in zip(x.shape[2:], self.kernel_size)):
+        padded = (x.shape[2] + sum(self.padding[:2]), x.shape[3] + sum(self.padding[2:]))
+        if any(extent < k for extent, k in zip(padded, self.kernel_size)):
             raise ShapeError(
                 f"{layer}: the window is larger than the image", **here(),
                 expected=f"height and width of at least {self.kernel_size}", given=x.type.describe(),
             )  # fmt: skip
-        return 0, 0, 0, 0
+        return self.padding
 
     def extend_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, pad_mode={self.pad_mode}"
 
 
 class MaxPool2d(_Pool2d):
-    """The largest value of each window. `pad_mode`: "valid" or "same" (padding never wins)."""
+    """The largest value of each window. `pad_mode`: "valid", "same" or "pad" (`padding`: an int, (vertical, horizontal),
+    or top, bottom, left, right); padding never wins. Raises ArgumentError for dilation, ceil_mode and return_indices."""
+
+    def __init__(
+        self,
+        kernel_size: Pair = 1,
+        stride: Pair = 1,
+        pad_mode: str = "valid",
+        padding: int | Sequence[int] = 0,
+        dilation: Pair = 1,
+        return_indices: bool = False,
+        ceil_mode: bool = False,
+        data_format: str = "NCHW",
+    ):
+        super().__init__()
+        if pair("MaxPool2d", "dilation", dilation) != (1, 1) or return_indices:
+            raise ArgumentError(
+                "MaxPool2d: dilation and return_indices are not supported", **here(),
+                given=f"dilation={dilation!r}, return_indices={return_indices!r}",
+            )  # fmt: skip
+        self._set(kernel_size, stride, pad_mode, padding, ceil_mode, data_format)
 
     def construct(self, x: Tensor) -> Tensor:
-        return ops.max_pool2d(x, self.kernel_size, self.stride, self._padding(x))
+        return ops.max_pool2d(x, self.kernel_size, self.stride, self._sides(x))
 
 
 class AvgPool2d(_Pool2d):
-    """The mean of each window. `pad_mode`: "valid" or "same" (padding does not count)."""
+    """The mean of each window. `pad_mode`: "valid", "same" (padding does not count) or "pad" (`padding`: an int,
+    (vertical, horizontal), or top, bottom, left, right; it counts as zeros if `count_include_pad`). Raises ArgumentError
+    for ceil_mode and divisor_override."""
+
+    def __init__(
+        self,
+        kernel_size: Pair = 1,
+        stride: Pair = 1,
+        pad_mode: str = "valid",
+        padding: int | Sequence[int] = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+        data_format: str = "NCHW",
+    ):
+        super().__init__()
+        if divisor_override is not None:
+            raise ArgumentError(
+                "AvgPool2d: divisor_override is not supported", **here(), given=repr(divisor_override)
+            )
+        self._set(kernel_size, stride, pad_mode, padding, ceil_mode, data_format)
+        self.count_include_pad = bool(count_include_pad)
 
     def construct(self, x: Tensor) -> Tensor:
-        return ops.avg_pool2d(x, self.kernel_size, self.stride, self._padding(x), count_include_pad=False)
+        counts = self.count_include_pad and self.pad_mode == "pad"
+        return ops.avg_pool2d(x, self.kernel_size, self.stride, self._sides(x), count_include_pad=counts)

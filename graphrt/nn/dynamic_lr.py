@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from ..errors import ArgumentError
 from .dense import here, positive_int
 from .learning_rate_schedule import check_cosine, check_polynomial
-from .optimizer import check_number
+from .optim.optimizer import check_number
 
 
 def piecewise_constant_lr(milestone: Sequence[int], learning_rates: Sequence[float]) -> list[float]:

@@ -14,7 +14,7 @@ from ..frontend import functional as ops
 from ..frontend.cell import Cell
 from ..frontend.tensor import Tensor
 from .dense import here, positive_int
-from .optimizer import check_number
+from .optim.optimizer import check_number
 
 
 class LearningRateSchedule(Cell):

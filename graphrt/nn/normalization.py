@@ -17,7 +17,8 @@ from ..frontend.tensor import Tensor
 from .dense import check_floating, here, positive_int
 
 
-def _check_epsilon(layer: str, value: Any) -> float:
+def check_epsilon(layer: str, value: Any) -> float:
+    """`value` as a float; raises ArgumentError unless it is positive."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
         raise ArgumentError(f"{layer}: epsilon must be positive", **here(), expected="> 0", given=repr(value))
     return float(value)
@@ -32,6 +33,7 @@ class _BatchNorm(Cell):
     1 and 0 (they are not trainable).
     """
 
+    differs_in_training = True
     trailing: ClassVar[dict[int, str]]  # accepted ranks, and what follows the channels in messages
 
     def __init__(
@@ -67,7 +69,7 @@ class _BatchNorm(Cell):
                 given=repr(use_batch_statistics),
             )  # fmt: skip
         self.num_features, self.momentum = int(num_features), float(momentum)
-        self.eps = _check_epsilon(layer, eps)
+        self.eps = check_epsilon(layer, eps)
         self.use_batch_statistics, self.affine = use_batch_statistics, bool(affine)
         element_type, shape = as_dtype(dtype), (self.num_features,)
 
@@ -156,7 +158,7 @@ class LayerNorm(Cell):
             positive_int("LayerNorm", normalized_shape=extent)
         self.normalized_shape = tuple(int(e) for e in shape)
         self.begin_norm_axis, self.begin_params_axis = int(begin_norm_axis), int(begin_params_axis)
-        self.epsilon, self.has_bias = _check_epsilon("LayerNorm", epsilon), bool(has_bias)
+        self.epsilon, self.has_bias = check_epsilon("LayerNorm", epsilon), bool(has_bias)
         element_type = as_dtype(dtype)
         self.gamma = Parameter(initializer(gamma_init, self.normalized_shape, element_type))
         self.beta: Parameter | None = None

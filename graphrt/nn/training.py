@@ -45,7 +45,8 @@ class WithEvalCell(Cell):
 class TrainOneStepCell(Cell):
     """One training step: the loss of `network(*inputs)`, its gradients, the optimizer's update. Returns the loss.
 
-    `sens`: a factor on the gradients (loss scale).
+    `sens`: a factor on the loss that is differentiated, not on the one returned: the gradients are `sens` times as large
+    (loss scale; give the optimizer the same `loss_scale`).
     """
 
     def __init__(self, network: Cell, optimizer: Any, sens: float = 1.0):
@@ -55,14 +56,20 @@ class TrainOneStepCell(Cell):
         self.weights = ParameterTuple(optimizer.parameters)
         self.sens = float(sens)
         self._gradient = value_and_grad(network, None, self.weights)
+        self._scaled_gradient = value_and_grad(self._scaled, None, self.weights, has_aux=True)
 
     def set_sens(self, value: float) -> None:
         """Change the factor on the gradients."""
         self.sens = float(value)
 
+    def _scaled(self, *inputs: Any) -> tuple[Any, Any]:
+        loss = self.network(*inputs)
+        return loss * self.sens, loss
+
     def construct(self, *inputs: Any) -> Any:
-        loss, grads = self._gradient(*inputs)
-        if self.sens != 1.0:
-            grads = tuple(g * self.sens for g in grads)
+        if self.sens == 1.0:
+            loss, grads = self._gradient(*inputs)
+        else:
+            (_, loss), grads = self._scaled_gradient(*inputs)
         self.optimizer(grads)
         return loss

@@ -15,7 +15,8 @@ from ..errors import ExportError
 from .symbolic import SymbolicGraph
 
 BATCHES = (1, 3)
-TOLERANCES = {"float16": 1e-2, "bfloat16": 5e-2}  # of the largest output; every other type: 1e-5
+# of the largest output, by the least precise type anything is computed in; every other type: 1e-5
+TOLERANCES = {"float16": 1e-2, "bfloat16": 5e-2}
 DEFAULT_TOLERANCE = 1e-5
 
 Predict = Callable[[list[np.ndarray]], list[np.ndarray]]
@@ -31,11 +32,15 @@ def verify_model(
     check_specification(path)
     run, engine = open_model(path)
     names = [node.op.label for node in graph.inputs if node.op.kind == "data"]
+    tolerance = max(
+        (TOLERANCES.get(node.dtype.name, DEFAULT_TOLERANCE) for node in graph.nodes),
+        default=DEFAULT_TOLERANCE,
+    )
     for batch in BATCHES:
         data = [sample_like(example, batch, seed) for seed, example in enumerate(examples)]
         actual = run(dict(zip(names, data)))
         for position, (ours, theirs) in enumerate(zip(predict(data), actual)):
-            compare(ours, theirs, f"output {position} at batch {batch} ({engine}, opset {opset})")
+            compare(ours, theirs, f"output {position} at batch {batch} ({engine}, opset {opset})", tolerance)
 
 
 def check_specification(path: Path) -> None:
@@ -94,8 +99,9 @@ def sample_like(example: np.ndarray, batch: int, seed: int) -> np.ndarray:
     return example[np.arange(batch) % example.shape[0]] if example.ndim else example
 
 
-def compare(ours: np.ndarray, theirs: np.ndarray, what: str) -> None:
-    """Raises ExportError unless shapes and types are equal and values differ by at most 1e-5 of the largest one."""
+def compare(ours: np.ndarray, theirs: np.ndarray, what: str, tolerance: float = DEFAULT_TOLERANCE) -> None:
+    """Raises ExportError unless shapes and types are equal and values differ by at most `tolerance` of the largest
+    one."""
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
         raise ExportError(
             f"export: the written model gives another type for {what}",
@@ -114,7 +120,6 @@ def compare(ours: np.ndarray, theirs: np.ndarray, what: str) -> None:
     a, b = ours.astype(np.float64), theirs.astype(np.float64)
     special = ~np.isfinite(a)
     same_special = np.array_equal(a[special], b[special], equal_nan=True)
-    tolerance = TOLERANCES.get(ours.dtype.name, DEFAULT_TOLERANCE)
     limit = tolerance * max(1.0, float(np.max(np.abs(a[~special]), initial=0.0)))
     difference = np.abs(np.where(special, 0.0, a) - np.where(special, 0.0, b))
     worst = int(np.argmax(np.nan_to_num(difference, nan=np.inf)))

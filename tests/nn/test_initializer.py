@@ -92,3 +92,62 @@ def test_seeds():
 def test_unknown(init):
     with pytest.raises(ArgumentError, match="unknown initialiser"):
         initializer(init, (2,))
+
+
+@pytest.mark.parametrize("mode, fan", [("fan_in", 100), ("fan_out", 200), ("fan_avg", 150)])
+@pytest.mark.parametrize("distribution", ["truncated_normal", "untruncated_normal", "uniform"])
+def test_variance_scaling(mode, fan, distribution):
+    values = initializer(module.VarianceScaling(2.0, mode, distribution), SHAPE).asnumpy()
+    deviation = math.sqrt(2 / fan)
+    assert values.std() == pytest.approx(deviation, rel=0.03) and abs(values.mean()) < deviation * 0.05
+    limits = {"truncated_normal": 2 / 0.8796, "uniform": math.sqrt(3), "untruncated_normal": 9}
+    assert np.abs(values).max() <= limits[distribution] * deviation * 1.0001
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (4, 6), (4, 3, 2, 2)])
+def test_orthogonal(shape):
+    matrix = initializer(module.Orthogonal(2.0), shape).asnumpy().reshape(shape[0], -1)
+    product = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
+    np.testing.assert_allclose(product, 4 * np.eye(len(product)), atol=1e-5)
+
+
+def test_weights_that_hand_through():
+    assert np.array_equal(initializer("identity", (2, 3)).asnumpy(), np.eye(2, 3))
+    weights = initializer(module.Dirac(2), (4, 2, 3, 3)).asnumpy()
+    images = Tensor(np.random.default_rng(0).standard_normal((2, 4, 5, 5)).astype(np.float32))
+    layer = graphrt.nn.Conv2d(4, 4, 3, group=2, weight_init=Tensor(weights))
+    np.testing.assert_array_equal(layer(images).asnumpy(), images.asnumpy())
+
+
+def test_sparse():
+    values = initializer(module.Sparse(0.4, 0.5), (10, 300)).asnumpy()
+    assert ((values == 0).sum(0) == 4).all()
+    assert values[values != 0].std() == pytest.approx(0.5, rel=0.06)
+
+
+def test_own_initialiser_that_fills_in_place():
+    class Counts(module.Initializer):
+        def _initialize(self, arr):
+            arr[...] = np.arange(arr.size).reshape(arr.shape)
+
+    assert initializer(Counts(), (2, 2)).tolist() == [[0, 1], [2, 3]]
+
+
+@pytest.mark.parametrize(
+    "make, error, text",
+    [
+        (lambda: module.VarianceScaling(0), ArgumentError, "VarianceScaling: unknown settings"),
+        (lambda: initializer(module.Orthogonal(), (3,)), ShapeError, "Orthogonal: at least 2 axes"),
+        (lambda: initializer(module.Identity(), (3,)), ShapeError, "Identity: 2 axes"),
+        (
+            lambda: initializer(module.Dirac(3), (4, 2, 3)),
+            ShapeError,
+            "Dirac: not the weights of a convolution",
+        ),
+        (lambda: module.Sparse(2), ArgumentError, "Sparse: sparsity out of range"),
+        (lambda: initializer(module.Sparse(0.5), (3,)), ShapeError, "Sparse: 2 axes"),
+    ],
+)
+def test_messages_of_the_structured_ones(make, error, text):
+    with pytest.raises(error, match=text):
+        make()

@@ -9,9 +9,9 @@ import pytest
 import graphrt
 from graphrt import Tensor, nn
 from graphrt.errors import ArgumentError, DTypeError, ShapeError
-from graphrt.frontend.location import _display
+from graphrt.frontend.location import shown_path
 
-HERE = _display(__file__)
+HERE = shown_path(__file__)
 RNG = np.random.default_rng(0)
 IMAGES = RNG.standard_normal((2, 3, 7, 6)).astype(np.float32)
 
@@ -217,7 +217,7 @@ def test_exact_message_of_mismatched_dense():
         (lambda: nn.Conv2d(1, 4, (3, 3, 3)), "kernel_size must be an int or 2 ints"),
         (lambda: nn.Conv2d(1, 4, 3, data_format="NHWC"), "unknown data_format"),
         (lambda: nn.Dense(3.5, 4), "in_channels must be a positive int"),
-        (lambda: nn.MaxPool2d(2, 2, pad_mode="pad"), "unknown pad_mode"),
+        (lambda: nn.MaxPool2d(2, 2, pad_mode="full"), "unknown pad_mode"),
         (lambda: nn.MaxPool2d(9)(Tensor(IMAGES)), "the window is larger than the image"),
     ],
 )  # fmt: skip

@@ -6,9 +6,9 @@ import pytest
 import graphrt
 from graphrt import Tensor, nn
 from graphrt.errors import ArgumentError, DTypeError, ShapeError
-from graphrt.frontend.location import _display
+from graphrt.frontend.location import shown_path
 
-HERE = _display(__file__)
+HERE = shown_path(__file__)
 RNG = np.random.default_rng(1)
 LOGITS = RNG.standard_normal((6, 4)).astype(np.float32)
 LABELS = np.array([0, 1, 2, 3, 1, 0], np.int32)

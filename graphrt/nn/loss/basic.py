@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import ArgumentError, DTypeError, ShapeError
-from ..frontend import functional as ops
-from ..frontend.cell import Cell
-from ..frontend.tensor import Tensor
-from .dense import here
+from ...errors import ArgumentError, DTypeError, ShapeError
+from ...frontend import functional as ops
+from ...frontend.cell import Cell
+from ...frontend.tensor import Tensor
+from ..dense import here
 
 
 class LossBase(Cell):

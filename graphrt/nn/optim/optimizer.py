@@ -1,24 +1,25 @@
-"""Optimizers: Cells whose call takes gradients and updates parameters.
+"""The base class of optimizers: Cells whose call takes gradients and updates parameters.
 
 In: one gradient per parameter, in order. Out: new parameter values, moments and step count: assigned at once when
 called eagerly, recorded as updates of the graph inside a trace. The learning rate of step i is read before
-`global_step` is incremented.
+`global_step` is incremented, which happens once per call, after `construct`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, ShapeError
-from ..frontend import functional as ops
-from ..frontend.cell import Cell
-from ..frontend.parameter import Parameter, ParameterTuple, assign
-from ..frontend.tensor import Tensor
-from .dense import here
+from ...errors import ArgumentError, ShapeError
+from ...frontend import functional as ops
+from ...frontend.cell import Cell
+from ...frontend.parameter import Parameter, ParameterTuple, assign
+from ...frontend.tensor import Tensor
+from ...frontend.trace import current_trace
+from ..dense import here
 
 _GROUP_KEYS = ("params", "lr", "weight_decay", "grad_centralization", "order_params")
 
@@ -29,7 +30,7 @@ class Group:
 
     parameters: tuple[Parameter, ...]
     learning_rate: Any = None
-    weight_decay: float | None = None
+    weight_decay: Any = None
     grad_centralization: bool = False
 
 
@@ -37,40 +38,79 @@ class Optimizer(Cell):
     """Base class: parameters, groups, learning rate, weight decay, loss scale and `global_step`.
 
     `parameters`: Parameters (any iterable), or dicts with "params" and optionally "lr", "weight_decay" and
-    "grad_centralization" (gradients of 2 or more axes minus their mean over all axes but the first).
-    `learning_rate`: a number or 0-d Tensor (kept in the Parameter `learning_rate`), an iterable or 1-d Tensor (the
-    i-th step takes the i-th value, later steps the last), or a Cell of `global_step`.
-    `weight_decay` adds weight_decay * w to the gradient; without groups, parameters whose name contains "beta" or
-    "gamma" are left out. `loss_scale` divides the gradients.
+    "grad_centralization" (gradients of 2 or more axes minus their mean over all axes but the first); a dict with
+    "order_params" lists the parameters of all groups in the order of the gradients.
+    `learning_rate`: a number or 0-d Tensor (kept in the Parameter `learning_rate`, so that assigning another value
+    needs no new compilation), an iterable or 1-d Tensor (the i-th step takes the i-th value, later steps the last), or
+    a Cell of `global_step`.
+    `weight_decay`: a number or a Cell of `global_step`. It adds weight_decay * w to the gradient; without groups,
+    parameters whose name contains "beta" or "gamma" are left out. `loss_scale` divides the gradients.
+
+    Own optimizers define `construct(self, gradients)` with `self.parameters`, `self.get_lr()` and `ops.assign`.
     """
 
     skips_norm_parameters = True  # whether weight decay without groups leaves out "beta" and "gamma"
 
-    def __init__(
-        self, learning_rate: Any, parameters: Any, weight_decay: float = 0.0, loss_scale: float = 1.0
-    ):
+    def __init__(self, learning_rate: Any, parameters: Any, weight_decay: Any = 0.0, loss_scale: float = 1.0):
         super().__init__(auto_prefix=False)
         kind = type(self).__name__
         groups, self.is_group = _groups(kind, parameters)
         self.parameters = ParameterTuple(p for group in groups for p in group.parameters)
         _check_names(kind, self.parameters)
-        check_number(kind, "weight_decay", weight_decay, minimum=0.0)
         check_number(kind, "loss_scale", loss_scale, minimum=0.0, exclusive=True)
-        self.weight_decay, self.loss_scale = float(weight_decay), float(loss_scale)
+        self.loss_scale = float(loss_scale)
+        self.weight_decay = _checked_decay(kind, weight_decay)
         self.global_step = Parameter(np.zeros((), np.int32), name="global_step", requires_grad=False)
         self._rates: list[Any] = [self._rate(kind, learning_rate, "learning_rate")]
         self._rate_of: list[int] = []
-        self._decay_of: list[float] = []
+        self._decay_of: list[Any] = []  # per parameter: a float (0: none) or a Cell of global_step
         self._centralized: list[bool] = []
         for number, group in enumerate(groups):
             which = 0
             if group.learning_rate is not None:
                 self._rates.append(self._rate(kind, group.learning_rate, f"learning_rate_group_{number}"))
                 which = len(self._rates) - 1
+            own_decay = None if group.weight_decay is None else _checked_decay(kind, group.weight_decay)
+            if isinstance(own_decay, Cell):
+                self.insert_child_to_cell(f"weight_decay_group_{number}", own_decay)
             for parameter in group.parameters:
                 self._rate_of.append(which)
-                self._decay_of.append(self._decay(parameter, group))
+                self._decay_of.append(self._decay(parameter) if own_decay is None else own_decay)
                 self._centralized.append(group.grad_centralization and len(parameter.shape) > 1)
+        self.is_group_lr = len(self._rates) > 1
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        registry = self.__dict__.get("_params", {})
+        if name in registry and isinstance(value, (int, float, np.number, np.ndarray)):
+            assign(registry[name], np.asarray(value, registry[name].dtype.numpy))
+            return
+        super().__setattr__(name, value)
+        if isinstance(value, ParameterTuple) and name != "parameters":  # states: moments and the like
+            for state in value:
+                self.insert_param_to_cell(state.name, state)
+
+    def _run_construct(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call `construct`, then count the step (unless `construct` has done so itself)."""
+        was_counted = self._watch_step()
+        result = super()._run_construct(args, kwargs)
+        if not was_counted():
+            assign(self.global_step, self.global_step + 1)
+        return result
+
+    def _watch_step(self) -> Callable[[], bool]:
+        """A function that says whether `global_step` was assigned after this call."""
+        trace, step = current_trace(), self.global_step
+        if trace is None:
+            value = int(step.asnumpy())
+            return lambda: int(step.asnumpy()) != value
+        key = id(step)
+        before = trace.latest.get(key)
+
+        def assigned() -> bool:
+            _, first = trace.states.get(key, (None, None))  # the node of its value at the beginning
+            return trace.latest.get(key, first) is not (before if before is not None else first)
+
+        return assigned
 
     def _rate(self, kind: str, value: Any, name: str) -> Any:
         """A Parameter, a table (1-d Tensor) or a Cell; the first two are attributes called `name`."""
@@ -89,9 +129,8 @@ class Optimizer(Cell):
         setattr(self, name, rate)
         return rate
 
-    def _decay(self, parameter: Parameter, group: Group) -> float:
-        if group.weight_decay is not None:
-            return float(group.weight_decay)
+    def _decay(self, parameter: Parameter) -> Any:
+        """The optimizer's own weight decay for a parameter whose group has none."""
         skips = self.skips_norm_parameters and not self.is_group
         skipped = skips and ("beta" in parameter.name or "gamma" in parameter.name)
         return 0.0 if skipped else self.weight_decay
@@ -101,15 +140,50 @@ class Optimizer(Cell):
         states = []
         for parameter in self.parameters:
             array = np.full(parameter.shape, value, parameter.dtype.numpy)
-            state = Parameter(array, name=f"{prefix}.{parameter.name}", requires_grad=False)
-            self.insert_param_to_cell(state.name, state)
-            states.append(state)
+            states.append(Parameter(array, name=f"{prefix}.{parameter.name}", requires_grad=False))
         return ParameterTuple(states)
 
-    def get_lr(self) -> tuple[Tensor, ...]:
+    def new_scalar(self, name: str, value: float) -> Parameter:
+        """A float32 state without axes."""
+        return Parameter(np.full((), value, np.float32), name=name, requires_grad=False)
+
+    def get_lr(self) -> Any:
+        """The learning rate of this step: a 0-d Tensor, or one per parameter if groups have rates of their own."""
+        return self.rates() if self.is_group_lr else self._rate_now(self._rates[0])
+
+    def rates(self) -> tuple[Tensor, ...]:
         """The learning rate of this step for each parameter, as 0-d Tensors."""
         values = [self._rate_now(rate) for rate in self._rates]
         return tuple(values[which] for which in self._rate_of)
+
+    def rate_parameters(self) -> list[Parameter]:
+        """The learning rates that are plain numbers: one, and one per group that has its own."""
+        return [rate for rate in self._rates if isinstance(rate, Parameter)]
+
+    def get_lr_parameter(self, param: Any) -> Any:
+        """What holds the learning rate of a Parameter (or of each in a list): a Parameter, a table or a Cell."""
+        if not isinstance(param, Parameter):
+            return [self.get_lr_parameter(one) for one in param]
+        for parameter, which in zip(self.parameters, self._rate_of):
+            if parameter is param:
+                return self._rates[which]
+        raise ArgumentError(
+            f"{type(self).__name__}: the optimizer does not have this parameter", **here(), given=param.name
+        )
+
+    def decays(self) -> tuple[Any, ...]:
+        """The weight decay of this step for each parameter: None, a float, or a 0-d Tensor."""
+        cells = {id(d): d(self.global_step) for d in self._decay_of if isinstance(d, Cell)}
+        return tuple(cells.get(id(d), d if isinstance(d, Cell) or d else None) for d in self._decay_of)
+
+    def get_weight_decay(self) -> Any:
+        """The weight decay of this step: one value, or one per parameter if there are groups."""
+        values = tuple(0.0 if d is None else d for d in self.decays())
+        if self.is_group:
+            return values
+        return (
+            self.weight_decay(self.global_step) if isinstance(self.weight_decay, Cell) else self.weight_decay
+        )
 
     def _rate_now(self, rate: Any) -> Tensor:
         if isinstance(rate, Cell):
@@ -121,10 +195,7 @@ class Optimizer(Cell):
 
     def decayed(self, grads: Sequence[Tensor]) -> list[Tensor]:
         """The gradients divided by the loss scale, with weight decay added (and centralized where asked for)."""
-        pairs = zip(self.parameters, self._divided(grads), self._decay_of)
-        return self._centred(
-            [grad + parameter * decay if decay else grad for parameter, grad, decay in pairs]
-        )
+        return self._centred(list(self.decay_weight(self._divided(grads))))
 
     def scaled(self, grads: Sequence[Tensor]) -> list[Tensor]:
         """The gradients divided by the loss scale (and centralized where asked for), for decoupled weight decay."""
@@ -155,12 +226,32 @@ class Optimizer(Cell):
             result.append(grad if self.loss_scale == 1.0 else grad * (1.0 / self.loss_scale))
         return result
 
-    def count_step(self) -> None:
-        """global_step += 1."""
-        assign(self.global_step, self.global_step + 1)
+    # The steps of `decayed` under the names own optimizers know them by.
+
+    def decay_weight(self, gradients: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """gradient + weight_decay * parameter for each."""
+        triples = zip(self.parameters, gradients, self.decays())
+        return tuple(g if decay is None else g + parameter * decay for parameter, g, decay in triples)
+
+    def gradients_centralization(self, gradients: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The gradients of groups with grad_centralization minus their mean over all axes but the first."""
+        return tuple(self._centred(list(gradients)))
+
+    def scale_grad(self, gradients: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """gradient / loss_scale for each."""
+        return tuple(self._divided(gradients))
 
     def extend_repr(self) -> str:
-        return f"{len(self.parameters)} parameters, weight_decay={self.weight_decay}"
+        decay = type(self.weight_decay).__name__ if isinstance(self.weight_decay, Cell) else self.weight_decay
+        return f"{len(self.parameters)} parameters, weight_decay={decay}"
+
+
+def _checked_decay(kind: str, value: Any) -> Any:
+    """A weight decay: a Cell of global_step, or a float >= 0."""
+    if isinstance(value, Cell):
+        return value
+    check_number(kind, "weight_decay", value, minimum=0.0)
+    return float(value)
 
 
 def _groups(kind: str, parameters: Any) -> tuple[list[Group], bool]:
@@ -240,124 +331,3 @@ def check_number(
         raise ArgumentError(
             f"{kind}: {name} out of range", **here(), expected=limits, given=f"{name}={value!r}"
         )
-
-
-class SGD(Optimizer):
-    """w -= lr g'. With momentum m: accum = g in the first step, later m accum + (1 - dampening) g;
-    g' = g + m accum if nesterov, else accum."""
-
-    def __init__(
-        self,
-        params: Any,
-        learning_rate: Any = 0.1,
-        momentum: float = 0.0,
-        dampening: float = 0.0,
-        weight_decay: float = 0.0,
-        nesterov: bool = False,
-        loss_scale: float = 1.0,
-    ):
-        super().__init__(learning_rate, params, weight_decay, loss_scale)
-        check_number("SGD", "momentum", momentum, minimum=0.0)
-        check_number("SGD", "dampening", dampening, minimum=0.0)
-        if nesterov and (not momentum or dampening):
-            raise ArgumentError(
-                "SGD: nesterov needs momentum and no dampening", **here(), expected="momentum > 0, dampening = 0",
-                given=f"momentum={momentum}, dampening={dampening}",
-            )  # fmt: skip
-        self.momentum, self.dampening, self.nesterov = float(momentum), float(dampening), bool(nesterov)
-        self.accum = self.new_states("accum") if momentum else ()
-
-    def construct(self, gradients: Sequence[Tensor]) -> bool:
-        rates = self.get_lr()
-        first = ops.equal(self.global_step, 0) if self.momentum and self.dampening else None
-        for k, (parameter, g) in enumerate(zip(self.parameters, self.decayed(gradients))):
-            step = g
-            if self.momentum:
-                # the accumulators start at zero: only dampening makes the first step different from the others
-                new = self.accum[k] * self.momentum + (g * (1.0 - self.dampening) if self.dampening else g)
-                if first is not None:
-                    new = ops.where(first, g, new)
-                assign(self.accum[k], new)
-                step = g + new * self.momentum if self.nesterov else new
-            assign(parameter, parameter - step * rates[k])
-        self.count_step()
-        return True
-
-
-class Momentum(Optimizer):
-    """v = u v + g; w -= lr v, or w -= lr (g + u v) with use_nesterov."""
-
-    def __init__(
-        self,
-        params: Any,
-        learning_rate: Any,
-        momentum: float,
-        weight_decay: float = 0.0,
-        loss_scale: float = 1.0,
-        use_nesterov: bool = False,
-    ):
-        super().__init__(learning_rate, params, weight_decay, loss_scale)
-        check_number("Momentum", "momentum", momentum, minimum=0.0)
-        self.momentum, self.use_nesterov = float(momentum), bool(use_nesterov)
-        self.moments = self.new_states("moments")
-
-    def construct(self, gradients: Sequence[Tensor]) -> bool:
-        rates = self.get_lr()
-        for k, (parameter, g) in enumerate(zip(self.parameters, self.decayed(gradients))):
-            new = self.moments[k] * self.momentum + g
-            assign(self.moments[k], new)
-            step = g + new * self.momentum if self.use_nesterov else new
-            assign(parameter, parameter - step * rates[k])
-        self.count_step()
-        return True
-
-
-class Adam(Optimizer):
-    """m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps).
-
-    Weight decay is part of the gradient (L2). `use_nesterov`: b1 m + (1 - b1) g in place of m. `use_amsgrad`: the
-    largest v so far in place of v.
-    """
-
-    def __init__(
-        self,
-        params: Any,
-        learning_rate: Any = 1e-3,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
-        eps: float = 1e-8,
-        use_locking: bool = False,
-        use_nesterov: bool = False,
-        weight_decay: float = 0.0,
-        loss_scale: float = 1.0,
-        use_amsgrad: bool = False,
-    ):
-        super().__init__(learning_rate, params, weight_decay, loss_scale)
-        check_number("Adam", "beta1", beta1, minimum=0.0, maximum=1.0)
-        check_number("Adam", "beta2", beta2, minimum=0.0, maximum=1.0)
-        check_number("Adam", "eps", eps, minimum=0.0, exclusive=True)
-        self.beta1, self.beta2, self.eps = float(beta1), float(beta2), float(eps)
-        self.use_nesterov, self.use_amsgrad = bool(use_nesterov), bool(use_amsgrad)
-        self.beta1_power = Parameter(np.ones((), np.float32), name="beta1_power", requires_grad=False)
-        self.beta2_power = Parameter(np.ones((), np.float32), name="beta2_power", requires_grad=False)
-        self.moment1, self.moment2 = self.new_states("moment1"), self.new_states("moment2")
-        self.vhat = self.new_states("vhat") if use_amsgrad else ()
-
-    def construct(self, gradients: Sequence[Tensor]) -> bool:
-        rates = self.get_lr()
-        assign(self.beta1_power, self.beta1_power * self.beta1)
-        assign(self.beta2_power, self.beta2_power * self.beta2)
-        correction = ops.sqrt(1.0 - self.beta2_power) / (1.0 - self.beta1_power)
-        for k, (parameter, g) in enumerate(zip(self.parameters, self.decayed(gradients))):
-            m = self.moment1[k] * self.beta1 + g * (1.0 - self.beta1)
-            v = self.moment2[k] * self.beta2 + ops.square(g) * (1.0 - self.beta2)
-            assign(self.moment1[k], m)
-            assign(self.moment2[k], v)
-            if self.use_amsgrad:
-                v = ops.maximum(self.vhat[k], v)
-                assign(self.vhat[k], v)
-            if self.use_nesterov:
-                m = m * self.beta1 + g * (1.0 - self.beta1)
-            assign(parameter, parameter - m * (rates[k] * correction) / (ops.sqrt(v) + self.eps))
-        self.count_step()
-        return True

@@ -1,4 +1,5 @@
-"""Adam with decoupled weight decay: the decay is taken off the parameter and not part of the moments.
+"""The Adam family: Adam, and with decoupled weight decay (the decay is taken off the parameter and is no part of the
+moments) AdamWeightDecay and AdamW.
 
 In: one gradient per parameter. Out: new parameters and moments; see `optimizer.py`.
 """
@@ -8,19 +9,67 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from ..frontend import functional as ops
-from ..frontend.parameter import Parameter, assign
-from ..frontend.tensor import Tensor
+from ...frontend import functional as ops
+from ...frontend.parameter import assign
+from ...frontend.tensor import Tensor
 from .optimizer import Optimizer, check_number
+
+
+class Adam(Optimizer):
+    """m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps).
+
+    Weight decay is part of the gradient (L2). `use_nesterov`: b1 m + (1 - b1) g in place of m. `use_amsgrad`: the
+    largest v so far in place of v.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        learning_rate: Any = 1e-3,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        use_locking: bool = False,
+        use_nesterov: bool = False,
+        weight_decay: Any = 0.0,
+        loss_scale: float = 1.0,
+        use_amsgrad: bool = False,
+    ):
+        super().__init__(learning_rate, params, weight_decay, loss_scale)
+        check_number("Adam", "beta1", beta1, minimum=0.0, maximum=1.0)
+        check_number("Adam", "beta2", beta2, minimum=0.0, maximum=1.0)
+        check_number("Adam", "eps", eps, minimum=0.0, exclusive=True)
+        self.beta1, self.beta2, self.eps = float(beta1), float(beta2), float(eps)
+        self.use_nesterov, self.use_amsgrad = bool(use_nesterov), bool(use_amsgrad)
+        self.beta1_power = self.new_scalar("beta1_power", 1.0)
+        self.beta2_power = self.new_scalar("beta2_power", 1.0)
+        self.moment1, self.moment2 = self.new_states("moment1"), self.new_states("moment2")
+        self.vhat = self.new_states("vhat") if use_amsgrad else ()
+
+    def construct(self, gradients: Sequence[Tensor]) -> bool:
+        rates = self.rates()
+        assign(self.beta1_power, self.beta1_power * self.beta1)
+        assign(self.beta2_power, self.beta2_power * self.beta2)
+        correction = ops.sqrt(1.0 - self.beta2_power) / (1.0 - self.beta1_power)
+        for k, (parameter, g) in enumerate(zip(self.parameters, self.decayed(gradients))):
+            m = self.moment1[k] * self.beta1 + g * (1.0 - self.beta1)
+            v = self.moment2[k] * self.beta2 + ops.square(g) * (1.0 - self.beta2)
+            assign(self.moment1[k], m)
+            assign(self.moment2[k], v)
+            if self.use_amsgrad:
+                v = ops.maximum(self.vhat[k], v)
+                assign(self.vhat[k], v)
+            if self.use_nesterov:
+                m = m * self.beta1 + g * (1.0 - self.beta1)
+            assign(parameter, parameter - m * (rates[k] * correction) / (ops.sqrt(v) + self.eps))
+        return True
 
 
 class _DecoupledAdam(Optimizer):
     """Settings and moments; subclasses differ in bias correction and in who decays."""
 
     def __init__(
-        self, params: Any, learning_rate: Any, beta1: float, beta2: float, eps: float, weight_decay: float
+        self, params: Any, learning_rate: Any, beta1: float, beta2: float, eps: float, weight_decay: Any
     ):
         kind = type(self).__name__
         super().__init__(learning_rate, params, weight_decay)
@@ -52,19 +101,18 @@ class AdamWeightDecay(_DecoupledAdam):
         beta1: float = 0.9,
         beta2: float = 0.999,
         eps: float = 1e-6,
-        weight_decay: float = 0.0,
+        weight_decay: Any = 0.0,
     ):
         super().__init__(params, learning_rate, beta1, beta2, eps, weight_decay)
 
     def construct(self, gradients: Sequence[Tensor]) -> bool:
-        rates = self.get_lr()
+        rates, decays = self.rates(), self.decays()
         for k, (parameter, g) in enumerate(zip(self.parameters, self.scaled(gradients))):
             m, v = self.new_moments(k, g)
             step = m / (ops.sqrt(v) + self.eps)
-            if self._decay_of[k]:
-                step = step + parameter * self._decay_of[k]
+            if decays[k] is not None:
+                step = step + parameter * decays[k]
             assign(parameter, parameter - step * rates[k])
-        self.count_step()
         return True
 
 
@@ -84,22 +132,20 @@ class AdamW(_DecoupledAdam):
         beta1: float = 0.9,
         beta2: float = 0.999,
         eps: float = 1e-8,
-        weight_decay: float = 0.01,
+        weight_decay: Any = 0.01,
     ):
         super().__init__(params, learning_rate, beta1, beta2, eps, weight_decay)
-        self.beta1_power = Parameter(np.ones((), np.float32), name="beta1_power", requires_grad=False)
-        self.beta2_power = Parameter(np.ones((), np.float32), name="beta2_power", requires_grad=False)
+        self.beta1_power = self.new_scalar("beta1_power", 1.0)
+        self.beta2_power = self.new_scalar("beta2_power", 1.0)
 
     def construct(self, gradients: Sequence[Tensor]) -> bool:
-        rates = self.get_lr()
+        rates, decays = self.rates(), self.decays()
         assign(self.beta1_power, self.beta1_power * self.beta1)
         assign(self.beta2_power, self.beta2_power * self.beta2)
         first = 1.0 / (1.0 - self.beta1_power)
         second = ops.rsqrt(1.0 - self.beta2_power)
         for k, (parameter, g) in enumerate(zip(self.parameters, self.scaled(gradients))):
             m, v = self.new_moments(k, g)
-            decay = self._decay_of[k]
-            kept = parameter * (1.0 - rates[k] * decay) if decay else parameter
+            kept = parameter if decays[k] is None else parameter * (1.0 - rates[k] * decays[k])
             assign(parameter, kept - m * (rates[k] * first) / (ops.sqrt(v) * second + self.eps))
-        self.count_step()
         return True
