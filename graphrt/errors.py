@@ -75,8 +75,16 @@ class DataError(GraphrtError, ValueError):
     """A dataset is missing, empty, damaged or inconsistent."""
 
 
+class DataWarning(UserWarning):
+    """A dataset can be used, but not as it seems to be meant: it is slow, or shorter than it promised."""
+
+
 class NonFiniteError(GraphrtError, ValueError):
     """Training produced NaN or infinity."""
+
+
+class CheckpointError(GraphrtError, ValueError):
+    """A file of weights or training state cannot be written, is damaged, or does not fit what it is loaded into."""
 
 
 class ExportError(GraphrtError, ValueError):

@@ -1,13 +1,29 @@
-"""Datasets: sources, the pipeline `map/shuffle/batch/repeat/take/skip`, image and general transforms."""
+"""Datasets: sources, the stages of a pipeline (`map/shuffle/batch/repeat/take/skip/zip/split/...`), transforms."""
 
-from . import transforms, vision
+from . import config, transforms, vision
 from .cifar import Cifar10Dataset
-from .mnist import MnistDataset
+from .combine import zip
+from .download import download
+from .generator import GeneratorDataset
+from .image_folder import ImageFolderDataset
+from .iterable import IterableDataset
+from .mnist import FashionMnistDataset, MnistDataset
 from .pipeline import Dataset
 from .plan import ResidentPlan, resident_plan
-from .sources import GeneratorDataset, NumpySlicesDataset
+from .selection import (
+    DistributedSampler,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    SubsetSampler,
+)
+from .sources import NumpySlicesDataset
+from .stages import BatchInfo
 
 __all__ = [
-    "Cifar10Dataset", "Dataset", "GeneratorDataset", "MnistDataset", "NumpySlicesDataset", "ResidentPlan",
-    "resident_plan", "transforms", "vision",
+    "BatchInfo", "Cifar10Dataset", "Dataset", "DistributedSampler", "FashionMnistDataset", "GeneratorDataset",
+    "ImageFolderDataset", "IterableDataset", "MnistDataset", "NumpySlicesDataset", "RandomSampler", "ResidentPlan",
+    "Sampler", "SequentialSampler", "SubsetRandomSampler", "SubsetSampler", "config", "download",
+    "resident_plan", "transforms", "vision", "zip",
 ]  # fmt: skip

@@ -11,13 +11,16 @@ import gzip
 import os
 import re
 import zlib
+from typing import Any
 
 import numpy as np
 
 from ..errors import DataError
 from ..frontend.location import user_source
 from .folder import check_folder, check_usage, listing
-from .sources import ArraysDataset, sample_count
+from .parallel import worker_count
+from .selection import select
+from .sources import ArraysDataset
 
 _PIXELS = (3, 32, 32)
 _RECORD = 1 + 3 * 32 * 32
@@ -35,7 +38,8 @@ class Cifar10Dataset(ArraysDataset):
     """The CIFAR-10 files (binary version) of a folder.
 
     `usage`: "train" (every data_batch file there is), "test" or "all"; None takes what the folder holds. `shuffle`:
-    another random order each pass; None means True. `num_samples`: use only the first ones.
+    another random order each pass; None means True. `num_samples`: use only the first ones. `sampler`, `num_shards`
+    and `shard_id` as for NumpySlicesDataset.
 
     Raises DataError if the folder or a file is missing, damaged or empty.
     """
@@ -47,14 +51,22 @@ class Cifar10Dataset(ArraysDataset):
         num_samples: int | None = None,
         num_parallel_workers: int | None = None,
         shuffle: bool | None = None,
+        sampler: Any = None,
+        num_shards: int | None = None,
+        shard_id: int | None = None,
+        cache: object = None,
     ):
         check_usage("Cifar10Dataset", usage)
-        count = sample_count("Cifar10Dataset", num_samples)
+        worker_count("Cifar10Dataset", num_parallel_workers)
         parts = [_read_file(path) for path in _find_files(os.fspath(dataset_dir), usage)]
-        images = np.concatenate([images for images, _ in parts])[:count]
-        labels = np.concatenate([labels for _, labels in parts])[:count]
+        images = np.concatenate([images for images, _ in parts])
+        labels = np.concatenate([labels for _, labels in parts])
+        selection = select(
+            "Cifar10Dataset", len(labels), num_samples=num_samples, shuffle=shuffle, sampler=sampler,
+            num_shards=num_shards, shard_id=shard_id, cache=cache,
+        )  # fmt: skip
         columns = {"image": np.ascontiguousarray(images), "label": labels.astype(np.uint32)}
-        super().__init__(columns, shuffle is None or bool(shuffle))
+        super().__init__(columns, selection)
 
 
 def _find_files(folder: str, usage: str | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""MnistDataset: handwritten digits from a folder of idx files.
+"""MnistDataset and FashionMnistDataset: small grey images from a folder of idx files.
 
 In: a folder. Out: columns image uint8[28, 28, 1] and label uint32[] in memory, the beginning of a pipeline.
 """
@@ -6,6 +6,7 @@ In: a folder. Out: columns image uint8[28, 28, 1] and label uint32[] in memory, 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,9 @@ from ..errors import DataError
 from ..frontend.location import user_source
 from .folder import check_folder, check_usage, listing
 from .idx import read_idx
-from .sources import ArraysDataset, sample_count
+from .parallel import worker_count
+from .selection import select
+from .sources import ArraysDataset
 
 _PREFIXES = {"train": "train", "test": "t10k"}
 _EXPECTED = (
@@ -21,14 +24,10 @@ _EXPECTED = (
 )
 
 
-class MnistDataset(ArraysDataset):
-    """The MNIST files (or others of the same form: Fashion-MNIST, KMNIST) of a folder.
+class _IdxDataset(ArraysDataset):
+    """Images and labels in the four files that MNIST and its relatives come in."""
 
-    `usage`: "train", "test" or "all"; None takes what the folder holds. `shuffle`: another random order each pass;
-    None means True. `num_samples`: use only the first ones. Images of any size are accepted.
-
-    Raises DataError if the folder or a file is missing, damaged or empty.
-    """
+    _name: str  # in error messages
 
     def __init__(
         self,
@@ -37,25 +36,54 @@ class MnistDataset(ArraysDataset):
         num_samples: int | None = None,
         num_parallel_workers: int | None = None,
         shuffle: bool | None = None,
+        sampler: Any = None,
+        num_shards: int | None = None,
+        shard_id: int | None = None,
+        cache: object = None,
     ):
-        check_usage("MnistDataset", usage)
-        count = sample_count("MnistDataset", num_samples)
+        check_usage(self._name, usage)
+        worker_count(self._name, num_parallel_workers)
         folder = os.fspath(dataset_dir)
-        parts = [_read_pair(*pair) for pair in _find_files(folder, usage)]
+        parts = [_read_pair(self._name, *pair) for pair in _find_files(self._name, folder, usage)]
         if len({images.shape[1:] for images, _ in parts}) > 1:
             raise DataError(
-                f"MnistDataset: the train and test images in {folder} differ in size", at=user_source(),
+                f"{self._name}: the train and test images in {folder} differ in size", at=user_source(),
                 given=" and ".join(str(list(images.shape[1:])) for images, _ in parts), fix="choose one with usage=",
             )  # fmt: skip
         images = np.concatenate([p[0] for p in parts]) if len(parts) > 1 else parts[0][0]
         labels = np.concatenate([p[1] for p in parts]) if len(parts) > 1 else parts[0][1]
-        columns = {"image": images[:count, :, :, None], "label": labels[:count].astype(np.uint32)}
-        super().__init__(columns, shuffle is None or bool(shuffle))
+        selection = select(
+            self._name, len(labels), num_samples=num_samples, shuffle=shuffle, sampler=sampler,
+            num_shards=num_shards, shard_id=shard_id, cache=cache,
+        )  # fmt: skip
+        super().__init__({"image": images[:, :, :, None], "label": labels.astype(np.uint32)}, selection)
 
 
-def _find_files(folder: str, usage: str | None) -> list[tuple[str, str]]:
+class MnistDataset(_IdxDataset):
+    """The MNIST files (or others of the same form, such as KMNIST) of a folder.
+
+    `usage`: "train", "test" or "all"; None takes what the folder holds. `shuffle`: another random order each pass;
+    None means True. `num_samples`: use only the first ones. `sampler`, `num_shards` and `shard_id` as for
+    NumpySlicesDataset. Images of any size are accepted. `dataset.download("mnist")` fetches the files.
+
+    Raises DataError if the folder or a file is missing, damaged or empty.
+    """
+
+    _name = "MnistDataset"
+
+
+class FashionMnistDataset(_IdxDataset):
+    """The Fashion-MNIST files of a folder; arguments, columns and errors as for `MnistDataset`.
+
+    `dataset.download("fashion_mnist")` fetches the files.
+    """
+
+    _name = "FashionMnistDataset"
+
+
+def _find_files(dataset: str, folder: str, usage: str | None) -> list[tuple[str, str]]:
     """(images, labels) paths of every part wanted."""
-    check_folder("MnistDataset", folder, _EXPECTED)
+    check_folder(dataset, folder, _EXPECTED)
     wanted = [usage] if usage in _PREFIXES else list(_PREFIXES)
     found = []
     for part in wanted:
@@ -66,13 +94,13 @@ def _find_files(folder: str, usage: str | None) -> list[tuple[str, str]]:
         elif images or labels or len(wanted) == 1 or usage == "all":
             missing = "labels" if images else "images"
             raise DataError(
-                f"MnistDataset: {folder!r} lacks the {part} {missing}", at=user_source(),
+                f"{dataset}: {folder!r} lacks the {part} {missing}", at=user_source(),
                 expected=f"{_PREFIXES[part]}-{missing}-idx{1 if images else 3}-ubyte, or the same with .gz",
                 given=listing(folder),
             )  # fmt: skip
     if not found:
         raise DataError(
-            f"MnistDataset: the folder {folder!r} holds no MNIST files", at=user_source(),
+            f"{dataset}: the folder {folder!r} holds no MNIST files", at=user_source(),
             expected=_EXPECTED, given=listing(folder),
         )  # fmt: skip
     return found
@@ -87,17 +115,17 @@ def _find(folder: str, stem: str, kind: str) -> str | None:
     return None
 
 
-def _read_pair(images_path: str, labels_path: str) -> tuple[np.ndarray, np.ndarray]:
+def _read_pair(dataset: str, images_path: str, labels_path: str) -> tuple[np.ndarray, np.ndarray]:
     images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
     if len(images) != len(labels):
         raise DataError(
-            "MnistDataset: the numbers of images and labels differ", at=user_source(),
+            f"{dataset}: the numbers of images and labels differ", at=user_source(),
             expected=f"{len(images)} labels for {images_path}", given=f"{len(labels)} in {labels_path}",
             fix="download both files again",
         )  # fmt: skip
     if images.size == 0:
         raise DataError(
-            f"MnistDataset: the idx file {images_path} is empty", at=user_source(),
+            f"{dataset}: the idx file {images_path} is empty", at=user_source(),
             expected="at least one image", given=f"shape {list(images.shape)}",
         )  # fmt: skip
     return images, labels

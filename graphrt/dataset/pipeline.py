@@ -1,25 +1,23 @@
-"""The pipeline: a chain of datasets, each reading the one before. `map`, `shuffle`, `batch`, `repeat`, `take`, `skip`.
+"""`Dataset`: what all sources and stages of a pipeline have in common, and the methods that add stages.
 
-In: a source (sources.py, mnist.py). Out: passes over rows (samples, or batches after `batch`), as Tensors to users and
-as NumPy rows to training. A pipeline whose source is random access also has a `Table` up to its `batch`; rows then
-come out in the order the native loop visits them.
+In: a source (sources.py, generator.py, mnist.py, ...). Out: passes over rows (samples, or batches after `batch`), as
+Tensors to users and as NumPy rows to training. A pipeline whose source is in memory also has a `Table` up to its
+`batch`; rows then come out in the order the native loop visits them. The stages are in stages.py and combine.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..context import seed_generation
-from ..errors import ArgumentError
+from ..errors import ArgumentError, DataError
 from ..frontend.location import user_source
 from .iterator import DatasetIterator
-from .operations import SelectStep, Step, make_step
-from .rows import Row, stack
-from .seed import dataset_seed
+from .parallel import worker_count
+from .rows import Row
 from .table import Table
 
 if TYPE_CHECKING:
@@ -29,14 +27,19 @@ if TYPE_CHECKING:
 class Dataset:
     """Rows of named columns, to be passed over any number of times.
 
-    Arguments named num_parallel_workers, python_multiprocessing, cache, max_rowsize, offload and callbacks are accepted
-    for compatibility and have no effect: what can run natively runs inside the training step.
+    What can run natively runs inside the training step; arguments that tune a pipeline of Python functions
+    (num_parallel_workers, python_multiprocessing) only matter where there are such functions.
     """
+
+    timeout: float | None = None  # seconds training waits for a batch before it gives up
 
     def __init__(self, parent: Dataset | None, column_names: Sequence[str]):
         self._parent = parent
+        self._parents: tuple[Dataset, ...] = () if parent is None else (parent,)
         self._columns = tuple(column_names)
         self._passes = (-1, 0)  # (seed generation, passes begun since)
+        self._counted: int | None = None
+        self._types_seen: list[tuple[tuple[int, ...], np.dtype]] | None = None
 
     # --------------------------------------------------------------------------------------- what subclasses define
 
@@ -52,14 +55,38 @@ class Dataset:
         """Number of rows per pass if it is known without a pass."""
         raise NotImplementedError
 
+    def _label(self) -> str:
+        """This stage in `describe()`."""
+        return type(self).__name__
+
+    def _subset(self, positions: np.ndarray) -> Dataset | None:
+        """The pipeline over only these of its source's samples; None where it cannot choose."""
+        return None
+
     # ------------------------------------------------------------------------------------------------- reading
 
     def _next_epoch(self) -> int:
         """The number of the pass that begins now; `set_seed` starts the count anew."""
-        generation = seed_generation()
-        epoch = self._passes[1] if self._passes[0] == generation else 0
-        self._passes = (generation, epoch + 1)
+        epoch = self._upcoming_epoch()
+        self._go_to_epoch(epoch + 1)
         return epoch
+
+    def describe(self) -> str:
+        """The stages from source to end: "GeneratorDataset(read) -> map(crop) -> batch(32)"."""
+        before = ", ".join(parent.describe() for parent in self._parents)
+        return f"{before} -> {self._label()}" if before else self._label()
+
+    def _shortest_timeout(self) -> float | None:
+        times = [self.timeout, *(parent._shortest_timeout() for parent in self._parents)]
+        return min((time for time in times if time is not None), default=None)
+
+    def _upcoming_epoch(self) -> int:
+        """The number of the pass that will begin next."""
+        return self._passes[1] if self._passes[0] == seed_generation() else 0
+
+    def _go_to_epoch(self, epoch: int) -> None:
+        """Let pass `epoch` begin next."""
+        self._passes = (seed_generation(), epoch)
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         return iter(self.create_tuple_iterator())
@@ -100,7 +127,7 @@ class Dataset:
         """Rows per pass (batches after `batch`). A source of unknown length is passed over once to count."""
         size = self._known_size()
         if size is None:
-            if not hasattr(self, "_counted"):
+            if self._counted is None:
                 self._counted = sum(1 for _ in self._rows(0))
             size = self._counted
         return size
@@ -114,12 +141,36 @@ class Dataset:
         return 1 if self._parent is None else self._parent.get_repeat_count()
 
     def output_shapes(self) -> list[list[int]]:
-        """The shape of every column in the first row."""
-        return [list(array.shape) for array in next(self._rows(0))]
+        """The shape of every column in the first row. DataError for a pipeline without rows."""
+        return [list(shape) for shape, _ in self._row_types()]
 
     def output_types(self) -> list[np.dtype]:
-        """The NumPy element type of every column in the first row."""
-        return [array.dtype for array in next(self._rows(0))]
+        """The NumPy element type of every column in the first row. DataError for a pipeline without rows."""
+        return [dtype for _, dtype in self._row_types()]
+
+    def _row_types(self) -> list[tuple[tuple[int, ...], np.dtype]]:
+        if self._types_seen is None:
+            rows = self._rows(0)
+            row = next(rows, None)
+            rows.close()  # type: ignore[attr-defined]
+            if row is None:
+                raise DataError("the dataset is empty", at=user_source(), expected="at least one row")
+            self._types_seen = [(array.shape, array.dtype) for array in row]
+        return self._types_seen
+
+    @property
+    def dataset_size(self) -> int:
+        """`get_dataset_size()`."""
+        return self.get_dataset_size()
+
+    def reset(self) -> None:
+        """Begin the count of passes anew: the next one draws what the first one drew."""
+        self._passes = (-1, 0)
+
+    def close(self) -> None:
+        """Let worker threads and processes go; the next pass starts new ones."""
+        for parent in self._parents:
+            parent.close()
 
     # ------------------------------------------------------------------------------------------------- the chain
 
@@ -142,13 +193,44 @@ class Dataset:
         the user run in Python, once per sample and pass; they take the input columns as arrays and return the output
         columns (several as a tuple). `output_columns` (default: the same names) replace the input columns;
         `column_order` selects and orders the columns of the result.
+
+        `num_parallel_workers` > 1: that many threads run the functions, or processes with `python_multiprocessing`
+        (for functions that keep Python busy; they are forked and see the variables as they are at the first use). Rows
+        stay in order. `max_rowsize` and `offload` have no effect; ArgumentError for `cache` and `callbacks`.
         """
-        mapped: Dataset = MapDataset(self, operations, input_columns, output_columns)
+        from .stages import MapDataset
+
+        _unsupported("map", cache=cache, callbacks=callbacks)
+        workers = worker_count("map", num_parallel_workers)
+        mapped: Dataset = MapDataset(
+            self, operations, input_columns, output_columns, workers, bool(python_multiprocessing)
+        )
         return mapped if column_order is None else mapped.project(column_order)
+
+    def filter(
+        self,
+        predicate: Callable[..., Any],
+        input_columns: str | Sequence[str] | None = None,
+        num_parallel_workers: int | None = None,
+    ) -> Dataset:
+        """Only the rows for which `predicate(*columns)` is true. It must depend on nothing but the row: on data in
+        memory it is asked once per sample, not once per pass. `num_parallel_workers` has no effect."""
+        from .combine import filtered
+
+        worker_count("filter", num_parallel_workers)
+        return filtered(self, predicate, input_columns)
 
     def project(self, columns: str | Sequence[str]) -> Dataset:
         """Only these columns, in this order."""
+        from .stages import ProjectDataset
+
         return ProjectDataset(self, columns)
+
+    def rename(self, input_columns: str | Sequence[str], output_columns: str | Sequence[str]) -> Dataset:
+        """The columns `input_columns` under the names `output_columns`."""
+        from .stages import RenameDataset
+
+        return RenameDataset(self, input_columns, output_columns)
 
     def shuffle(self, buffer_size: int) -> Dataset:
         """Visit the rows in a random order, another one each pass, repeatable with `graphrt.set_seed`.
@@ -156,28 +238,110 @@ class Dataset:
         Sources in memory are shuffled completely whatever `buffer_size` is; streams draw each row from a buffer of
         `buffer_size` rows.
         """
+        from .stages import ShuffleDataset
+
         return ShuffleDataset(self, _count("shuffle", "buffer_size", buffer_size, smallest=1))
 
     def batch(
-        self, batch_size: int, drop_remainder: bool = False, num_parallel_workers: int | None = None
+        self,
+        batch_size: int,
+        drop_remainder: bool = False,
+        num_parallel_workers: int | None = None,
+        per_batch_map: Callable[..., Any] | None = None,
+        input_columns: str | Sequence[str] | None = None,
+        output_columns: str | Sequence[str] | None = None,
+        python_multiprocessing: bool = False,
+        max_rowsize: object = None,
     ) -> Dataset:
         """Stack `batch_size` rows along a new first axis. The last batch of a pass holds what is left, or is
-        dropped with `drop_remainder` if it is short."""
-        return BatchDataset(self, _count("batch", "batch_size", batch_size, smallest=1), bool(drop_remainder))
+        dropped with `drop_remainder` if it is short.
+
+        `per_batch_map(list, ..., info)` is called before stacking with a list of arrays per column of `input_columns`
+        (None: all) and a `BatchInfo`; it returns as many arrays or lists of arrays as there are `output_columns`. It
+        runs in `num_parallel_workers` threads, or processes with `python_multiprocessing`.
+        """
+        from .stages import BatchDataset
+
+        size = _count("batch", "batch_size", batch_size, smallest=1)
+        workers = worker_count("batch", num_parallel_workers)
+        if per_batch_map is None:
+            _unsupported(
+                "batch without per_batch_map", input_columns=input_columns, output_columns=output_columns
+            )
+        return BatchDataset(
+            self, size, bool(drop_remainder), per_batch_map, input_columns, output_columns,
+            workers, bool(python_multiprocessing),
+        )  # fmt: skip
 
     def repeat(self, count: int | None = None) -> Dataset:
         """Every pass goes over the rows `count` times (None or -1: without end)."""
+        from .stages import RepeatDataset
+
         if count is None or count == -1:
             return RepeatDataset(self, -1)
         return RepeatDataset(self, _count("repeat", "count", count, smallest=1))
 
     def take(self, count: int = -1) -> Dataset:
         """Only the first `count` rows of every pass (-1: all)."""
+        from .stages import WindowDataset
+
         return self if count == -1 else WindowDataset(self, 0, _count("take", "count", count, smallest=1))
 
     def skip(self, count: int) -> Dataset:
         """Every pass without its first `count` rows."""
+        from .stages import WindowDataset
+
         return WindowDataset(self, _count("skip", "count", count, smallest=0), None)
+
+    def zip(self, datasets: Dataset | Sequence[Dataset]) -> Dataset:
+        """Rows that have the columns of this dataset and of `datasets` side by side; a pass ends with the shortest.
+
+        ArgumentError where two of them have a column of one name.
+        """
+        from .combine import zip as zip_datasets
+
+        others = datasets if isinstance(datasets, (tuple, list)) else (datasets,)
+        return zip_datasets((self, *others))
+
+    def concat(self, datasets: Dataset | Sequence[Dataset]) -> Dataset:
+        """The rows of this dataset, then those of `datasets`, which must have the same columns."""
+        from .combine import concatenated
+
+        others = datasets if isinstance(datasets, (tuple, list)) else (datasets,)
+        return concatenated((self, *others))
+
+    def __add__(self, other: Dataset) -> Dataset:
+        """`concat`."""
+        return self.concat(other) if isinstance(other, Dataset) else NotImplemented
+
+    def split(self, sizes: Sequence[int] | Sequence[float], randomize: bool = True) -> tuple[Dataset, ...]:
+        """Parts without common samples: `sizes` are numbers of rows, or shares that add up to 1 (rounded; the first
+        part takes what rounding leaves).
+
+        `randomize`: which sample goes to which part is drawn once, repeatable with `graphrt.set_seed`; streams can only
+        be split in order, with `randomize=False`. Split a dataset before `batch`.
+        """
+        from .combine import split
+
+        return split(self, sizes, bool(randomize))
+
+    def apply(self, apply_func: Callable[[Dataset], Dataset]) -> Dataset:
+        """`apply_func(self)`, which must be a dataset."""
+        result = apply_func(self)
+        if not isinstance(result, Dataset):
+            raise ArgumentError(
+                "apply: the function must return a dataset", at=user_source(), given=type(result).__name__
+            )
+        return result
+
+
+def _unsupported(method: str, **arguments: object) -> None:
+    for name, value in arguments.items():
+        if value is not None:
+            raise ArgumentError(
+                f"{method}: {name} is not supported", at=user_source(),
+                expected=f"{name}=None", given=repr(value), fix="leave it out",
+            )  # fmt: skip
 
 
 def _count(method: str, argument: str, value: object, smallest: int) -> int:
@@ -187,165 +351,3 @@ def _count(method: str, argument: str, value: object, smallest: int) -> int:
             expected=f"{argument} >= {smallest}", given=repr(value),
         )  # fmt: skip
     return value.__index__()
-
-
-class _Stage(Dataset):
-    """A dataset that reads another one."""
-
-    _parent: Dataset
-
-    def _known_size(self) -> int | None:
-        return self._parent._known_size()
-
-
-class _StepDataset(_Stage):
-    """One step applied to every row."""
-
-    def __init__(self, parent: Dataset, column_names: Sequence[str], step: Step):
-        super().__init__(parent, column_names)
-        self._step = step
-
-    def _rows(self, epoch: int) -> Iterator[Row]:
-        names = self._parent._columns
-        for row in self._parent._rows(epoch):
-            yield tuple(self._step.apply(dict(zip(names, row))).values())
-
-    def _table(self) -> Table | None:
-        table = self._parent._table()
-        return None if table is None else table.with_step(self._step)
-
-
-class MapDataset(_StepDataset):
-    """`map`."""
-
-    def __init__(self, parent: Dataset, operations: Any, input_columns: Any, output_columns: Any):
-        step = make_step(operations, input_columns, output_columns, parent._columns)
-        super().__init__(parent, step.column_names(parent._columns), step)
-
-
-class ProjectDataset(_StepDataset):
-    """`project`."""
-
-    def __init__(self, parent: Dataset, columns: str | Sequence[str]):
-        names = (columns,) if isinstance(columns, str) else tuple(columns)
-        unknown = [name for name in names if name not in parent._columns]
-        if unknown or not names or len(set(names)) != len(names):
-            raise ArgumentError(
-                "project: unusable column names", at=user_source(),
-                expected=f"different names out of {', '.join(parent._columns)}", given=repr(columns),
-            )  # fmt: skip
-        super().__init__(parent, names, SelectStep(names))
-
-
-class ShuffleDataset(_Stage):
-    """`shuffle`."""
-
-    def __init__(self, parent: Dataset, buffer_size: int):
-        super().__init__(parent, parent._columns)
-        self._buffer_size = buffer_size
-
-    def _rows(self, epoch: int) -> Iterator[Row]:
-        table = self._table()
-        if table is not None:
-            yield from table.rows(epoch)
-            return
-        draw = np.random.default_rng([dataset_seed(), epoch])
-        buffer: list[Row] = []
-        for row in self._parent._rows(epoch):
-            if len(buffer) < self._buffer_size:
-                buffer.append(row)
-                continue
-            place = int(draw.integers(len(buffer)))
-            yield buffer[place]
-            buffer[place] = row
-        for place in draw.permutation(len(buffer)):
-            yield buffer[place]
-
-    def _table(self) -> Table | None:
-        table = self._parent._table()
-        return None if table is None else table.shuffled()
-
-
-class BatchDataset(_Stage):
-    """`batch`."""
-
-    def __init__(self, parent: Dataset, batch_size: int, drop_remainder: bool):
-        super().__init__(parent, parent._columns)
-        self.batch_size, self.drop_remainder = batch_size, drop_remainder
-
-    def _rows(self, epoch: int) -> Iterator[Row]:
-        table = self._parent._table()
-        if table is not None:
-            yield from table.batches(epoch, self.batch_size, self.drop_remainder)
-            return
-        rows = self._parent._rows(epoch)
-        while chunk := list(islice(rows, self.batch_size)):
-            if len(chunk) < self.batch_size and self.drop_remainder:
-                return
-            yield stack(chunk, self._columns)
-
-    def _known_size(self) -> int | None:
-        rows = self._parent._known_size()
-        if rows is None:
-            return None
-        return rows // self.batch_size if self.drop_remainder else -(-rows // self.batch_size)
-
-    def get_batch_size(self) -> int:
-        return self.batch_size
-
-
-class RepeatDataset(_Stage):
-    """`repeat`."""
-
-    def __init__(self, parent: Dataset, count: int):
-        super().__init__(parent, parent._columns)
-        self.count = count
-
-    def _rows(self, epoch: int) -> Iterator[Row]:
-        if self.count > 0:
-            for k in range(self.count):
-                yield from self._parent._rows(epoch * self.count + k)
-            return
-        any_rows = True
-        while any_rows:  # an empty parent ends the endless pass
-            any_rows = False
-            for row in self._parent._rows(epoch):
-                any_rows = True
-                yield row
-            epoch += 1
-
-    def _known_size(self) -> int | None:
-        size = self._parent._known_size()
-        return size if size is None or self.count == -1 else size * self.count
-
-    def get_dataset_size(self) -> int:
-        """Rows per pass; an endless pass counts as one pass over what it repeats."""
-        return self._parent.get_dataset_size() * max(self.count, 1)
-
-    def get_repeat_count(self) -> int:
-        return self.count if self.count == -1 else self._parent.get_repeat_count() * self.count
-
-
-class WindowDataset(_Stage):
-    """`take` and `skip`: the rows start..stop of every pass."""
-
-    def __init__(self, parent: Dataset, start: int, stop: int | None):
-        super().__init__(parent, parent._columns)
-        self._start, self._stop = start, stop
-
-    def _rows(self, epoch: int) -> Iterator[Row]:
-        yield from islice(self._parent._rows(epoch), self._start, self._stop)
-
-    def _table(self) -> Table | None:
-        table = self._parent._table()
-        return (
-            None
-            if table is None
-            else table.cut(self._start, table.size if self._stop is None else self._stop)
-        )
-
-    def _known_size(self) -> int | None:
-        size = self._parent._known_size()
-        if size is None:
-            return None
-        return max(0, (size if self._stop is None else min(size, self._stop)) - self._start)

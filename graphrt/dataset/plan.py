@@ -11,9 +11,10 @@ from typing import cast
 
 import numpy as np
 
-from .operations import MapStep
-from .pipeline import BatchDataset, Dataset, RepeatDataset
+from .operations import MapStep, RenameStep, SelectStep
+from .pipeline import Dataset
 from .seed import dataset_seed
+from .stages import BatchDataset, RepeatDataset
 from .table import Table
 from .transform import Transform
 
@@ -65,7 +66,7 @@ def resident_plan(dataset: Dataset) -> ResidentPlan | None:
     while isinstance(stage, RepeatDataset):
         repeat *= max(stage.count, 1)
         stage = stage._parent
-    if not isinstance(stage, BatchDataset):
+    if not isinstance(stage, BatchDataset) or stage.per_batch_map is not None:
         return None
     table = stage._parent._table()
     if table is None or not table.is_symbolic:
@@ -92,8 +93,11 @@ def _prepare(table: Table) -> tuple[dict[str, np.ndarray], dict[str, tuple[Trans
             parts = {
                 name: new if name in step.outputs else parts[name] for name in step.column_names(tuple(parts))
             }
-        else:
+        elif isinstance(step, SelectStep):
             parts = {name: parts[name] for name in step.names}
+        else:
+            assert isinstance(step, RenameStep)
+            parts = dict(zip(step.column_names(tuple(parts)), parts.values()))
     folded = {name: fold_leading(array, transforms) for name, (array, transforms) in parts.items()}
     return {n: a for n, (a, _) in folded.items()}, {n: t for n, (_, t) in folded.items()}
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..runtime.shuffle import permutation
-from .operations import Step
+from .operations import Columns, Step
 from .rows import Row
 from .seed import dataset_seed
 
@@ -38,6 +38,13 @@ class Table:
         """Whether all steps can become part of the native training step."""
         return all(step.is_symbolic for step in self.steps)
 
+    @property
+    def is_random(self) -> bool:
+        """Whether some step draws anew each time."""
+        return any(
+            getattr(o, "is_random", False) for step in self.steps for o in getattr(step, "operations", ())
+        )
+
     def with_step(self, step: Step) -> Table:
         return replace(self, steps=(*self.steps, step))
 
@@ -56,11 +63,15 @@ class Table:
             return permutation(self.size, dataset_seed(), epoch)
         return np.arange(self.size, dtype=np.int32)
 
-    def read(self, indices: np.ndarray) -> Row:
-        """The batch of these samples, all steps applied."""
+    def select(self, indices: np.ndarray) -> Table:
+        """Only these samples, in this order."""
+        return replace(self, columns={name: array[indices] for name, array in self.columns.items()})
+
+    def read(self, indices: np.ndarray, epoch: int, first: int) -> Row:
+        """The batch of these samples, number `first` and on of pass `epoch`, all steps applied."""
         batch = {name: array[indices] for name, array in self.columns.items()}
         for step in self.steps:
-            batch = step.apply_batch(batch)
+            batch = step.apply_batch(batch, epoch, first)
         return tuple(batch.values())
 
     def batches(self, epoch: int, batch_size: int, drop_remainder: bool) -> Iterator[Row]:
@@ -68,12 +79,15 @@ class Table:
         order = self.order(epoch)
         end = self.size - self.size % batch_size if drop_remainder else self.size
         for start in range(0, end, batch_size):
-            yield self.read(order[start : min(start + batch_size, end)])
+            yield self.read(order[start : min(start + batch_size, end)], epoch, start)
 
     def rows(self, epoch: int) -> Iterator[Row]:
         """The samples of one pass."""
-        for index in self.order(epoch):
-            row = {name: array[index] for name, array in self.columns.items()}
-            for step in self.steps:
-                row = step.apply(row)
+        order = self.order(epoch)
+        rows: Iterator[Columns] = (
+            {name: array[index] for name, array in self.columns.items()} for index in order
+        )
+        for step in self.steps:
+            rows = step.apply_rows(rows, epoch)
+        for row in rows:
             yield tuple(np.asarray(value) for value in row.values())

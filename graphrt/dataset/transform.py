@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ..errors import ArgumentError
+from ..frontend.location import user_source
+
 if TYPE_CHECKING:
     from ..frontend.tensor import Tensor
 
@@ -70,3 +73,15 @@ class RandomTransform(Transform):
     def describe(self) -> str:
         """With the number of the stream: a compiled step is bound to the key of one transform."""
         return f"{self!r} of stream {int(self._key.asnumpy()[0])}"  # type: ignore[attr-defined]
+
+
+def probability_threshold(name: str, prob: object) -> int:
+    """A probability as a number of 2**24 cases: 24 random bits below it have that probability, 0 and 1 included.
+
+    ArgumentError for what is no probability."""
+    number = isinstance(prob, (int, float)) and not isinstance(prob, bool)
+    if not number or not 0.0 <= prob <= 1.0:  # type: ignore[operator]
+        raise ArgumentError(
+            f"{name}: prob is a probability", at=user_source(), expected="0 <= prob <= 1", given=repr(prob)
+        )
+    return round(prob * 2**24)  # type: ignore[operator]

@@ -7,6 +7,7 @@ import graphrt
 from graphrt import Model, nn
 from graphrt import dataset as ds
 from graphrt.compiler import compile_graph
+from graphrt.dataset.vision.resized_crop import window_sizes
 from graphrt.errors import ArgumentError, ShapeError
 from graphrt.frontend.trace import trace
 
@@ -25,6 +26,13 @@ CASES = [
     (lambda: vision.RandomCrop(4, (0, 1, 2, 3)), images(3, 4, 4, 1, dtype=np.float32)),
     (lambda: vision.RandomHorizontalFlip(), images(20, 3, 4, 3)),
     (lambda: vision.RandomHorizontalFlip(0.3), images(20, 3, 5)),
+    (lambda: vision.RandomVerticalFlip(0.3), images(20, 3, 5)),
+    (lambda: vision.RandomCrop(6, 2, padding_mode="reflect"), images(5, 6, 6, 3)),
+    (lambda: ds.transforms.RandomApply([vision.Invert(), vision.HorizontalFlip()], 0.4), images(20, 3, 4, 1)),
+    (
+        lambda: ds.transforms.RandomChoice([vision.Invert(), vision.VerticalFlip(), vision.RandomCrop(4)]),
+        images(30, 4, 4, 1),
+    ),
 ]
 
 
@@ -48,6 +56,92 @@ def test_python_interpreter_and_native_code_draw_the_same(make, batch):
             assert found.dtype == expected.dtype == batch.dtype
             assert np.array_equal(found, expected)
     assert not np.array_equal(results[0][0], results[0][1])  # every batch draws anew
+
+
+def test_colours_change_the_same_everywhere_and_stay_in_their_range():
+    batch, results = images(6, 5, 4, 3), []
+    for form in ("batch", "interpreter", "native"):
+        graphrt.set_seed(4)
+        transform = vision.RandomColorAdjust(0.5, (0.2, 1.9), 0.8)
+        if form == "batch":
+            results.append(transform.batch(batch))
+            continue
+        traced = trace(transform.symbolic, (graphrt.Tensor(batch),))
+        if form == "interpreter":
+            results.append(traced.run_reference([batch]).asnumpy())
+        else:
+            results.append(compile_graph(traced.graph)(batch, state=traced.state)[0])
+    for found in results[1:]:
+        assert found.dtype == np.uint8
+        assert np.abs(found.astype(int) - results[0].astype(int)).max() <= 1
+    assert not np.array_equal(results[0], batch)
+    same = vision.RandomColorAdjust((1, 1), (1, 1))
+    assert np.array_equal(same.batch(batch), batch)
+
+
+@pytest.mark.parametrize("shape", [(40, 9, 12, 3), (40, 7, 5)])
+def test_resized_windows_are_the_same_everywhere(shape):
+    batch, results = images(*shape), []
+    for form in ("batch", "interpreter", "native"):
+        graphrt.set_seed(4)
+        transform = vision.RandomResizedCrop((6, 4), (0.2, 0.9))
+        if form == "batch":
+            results.append(transform.batch(batch))
+            continue
+        traced = trace(transform.symbolic, (graphrt.Tensor(batch),))
+        if form == "interpreter":
+            results.append(traced.run_reference([batch]).asnumpy())
+        else:
+            results.append(compile_graph(traced.graph)(batch, state=traced.state)[0])
+    for found in results[1:]:
+        assert found.dtype == np.uint8 and found.shape == (40, 6, 4, *shape[3:])
+        difference = np.abs(found.astype(int) - results[0].astype(int))
+        assert difference.max() <= 1 and (difference > 0).mean() < 0.01
+
+
+def test_a_resized_window_is_the_window_resized():
+    """With one possible size, every result is Resize of one of the windows."""
+    batch = images(30, 6, 8, 1)
+    graphrt.set_seed(1)
+    found = vision.RandomResizedCrop((5, 7), scale=(0.5, 0.5), ratio=(1.5, 1.5)).batch(batch)
+    height, width = 4, 6  # round(sqrt(24 / 1.5)), round(sqrt(24 * 1.5))
+    windows = [(y, x) for y in range(6 - height + 1) for x in range(8 - width + 1)]
+    seen = set()
+    for image, result in zip(batch, found):
+        resized = [vision.Resize((5, 7))(image[y : y + height, x : x + width]) for y, x in windows]
+        matches = [k for k, r in enumerate(resized) if np.abs(r.astype(int) - result.astype(int)).max() <= 1]
+        assert matches
+        seen.update(matches)
+    assert len(seen) > len(windows) // 2
+
+
+def test_sizes_of_windows_follow_scale_and_ratio():
+    sizes = window_sizes(100, 80, (0.1, 0.6), (0.5, 2.0))
+    shares, ratios = sizes.prod(1) / 8000, sizes[:, 1] / sizes[:, 0]
+    assert 0.09 < shares.min() < 0.12 and 0.57 < shares.max() < 0.61
+    assert 0.48 < ratios.min() < 0.53 and 1.8 < ratios.max() < 2.1
+    assert (sizes <= (100, 80)).all()
+    assert window_sizes(4, 100, (0.9, 1.0), (0.75, 4 / 3)).tolist() == [
+        [4, 5]
+    ]  # nothing fits: the largest allowed
+
+
+def test_brightness_of_every_image_is_drawn_from_its_range():
+    graphrt.set_seed(0)
+    batch = np.full((2000, 1, 1, 1), 100, np.uint8)
+    factors = vision.RandomColorAdjust((0.5, 1.5)).batch(batch).ravel() / 100
+    assert 0.5 <= factors.min() < 0.52 and 1.48 < factors.max() <= 1.5
+    assert abs(factors.mean() - 1.0) < 0.03
+
+
+def test_every_choice_is_made_equally_often():
+    graphrt.set_seed(0)
+    batch = np.zeros((3000, 1), np.uint8)
+    choices = [ds.transforms.Fill(k) for k in (1, 2, 3)]
+    counts = np.bincount(ds.transforms.RandomChoice(choices).batch(batch).ravel(), minlength=4)
+    assert counts[0] == 0 and (np.abs(counts[1:] - 1000) < 120).all()
+    applied = ds.transforms.RandomApply(choices[:2], 0.25).batch(batch).ravel()
+    assert set(applied) == {0, 2} and abs((applied == 2).mean() - 0.25) < 0.03
 
 
 def test_every_image_is_cropped_at_its_own_place_and_every_place_occurs():
@@ -84,10 +178,12 @@ def test_one_sample():
     [
         (lambda: vision.RandomCrop(0), ArgumentError, "RandomCrop size"),
         (lambda: vision.RandomCrop(4, -1), ArgumentError, "padding"),
-        (lambda: vision.RandomCrop(4, padding_mode="reflect"), ArgumentError, "padding_mode"),
+        (lambda: vision.RandomCrop(4, padding_mode="wrap"), ArgumentError, "padding_mode"),
         (lambda: vision.RandomCrop(5, 1).batch(images(2, 2, 9, 1)), ShapeError, "smaller than the window"),
         (lambda: vision.RandomCrop(2).batch(images(2, 9)), ShapeError, "needs images"),
         (lambda: vision.RandomHorizontalFlip(1.5), ArgumentError, "probability"),
+        (lambda: vision.RandomResizedCrop(4, (0.5, 0.2)), ArgumentError, "unusable scale"),
+        (lambda: vision.RandomResizedCrop(4, interpolation=vision.Inter.NEAREST), ArgumentError, "BILINEAR"),
         (lambda: vision.RandomHorizontalFlip(True), ArgumentError, "probability"),
         (lambda: vision.RandomHorizontalFlip().batch(images(2, 9)), ShapeError, "needs images"),
     ],

@@ -187,3 +187,15 @@ def test_folder_without_mnist_files(tmp_path):
         ds.MnistDataset(tmp_path)
     with pytest.raises(DataError, match="a file"):
         ds.MnistDataset(tmp_path / "readme.txt")
+
+
+def test_fashion_mnist_reads_the_same_files_under_its_own_name(tmp_path):
+    write(tmp_path, "train", ending=".gz")
+    data = ds.FashionMnistDataset(tmp_path, "train", shuffle=False, num_shards=2, shard_id=1)
+    assert [int(label) for _, label in data] == [1, 3, 0] and len(data) == 3
+    with pytest.raises(DataError, match=r"FashionMnistDataset: .* lacks the test images"):
+        ds.FashionMnistDataset(tmp_path, "test")
+    with pytest.raises(DataError, match="FashionMnistDataset: there is no folder"):
+        ds.FashionMnistDataset(tmp_path / "nowhere")
+    with pytest.raises(ArgumentError, match="cache is not supported"):
+        ds.MnistDataset(tmp_path, cache=object())

@@ -1,4 +1,4 @@
-"""Transforms of any column: element types and one-hot labels.
+"""Transforms of any column: element types, one-hot labels, filling and padding, random choices.
 
 In: a sample, a batch or a traced batch of any column (see `dataset/transform.py`). Out: the same, transformed.
 """
@@ -15,6 +15,8 @@ from ...dtypes import DType, as_dtype, float32
 from ...errors import ArgumentError, DataError, DTypeError
 from ...frontend.location import user_source
 from ..transform import Transform
+from .choose import RandomApply, RandomChoice
+from .fill import Concatenate, Fill, PadEnd
 
 if TYPE_CHECKING:
     from ...frontend.tensor import Tensor
@@ -118,4 +120,6 @@ class Compose:
         return f"Compose({self.transforms!r})"
 
 
-__all__ = ["Compose", "OneHot", "TypeCast"]
+__all__ = [
+    "Compose", "Concatenate", "Fill", "OneHot", "PadEnd", "RandomApply", "RandomChoice", "TypeCast",
+]  # fmt: skip

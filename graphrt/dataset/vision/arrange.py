@@ -25,6 +25,9 @@ class Border(str, Enum):
     """What `Pad` puts around an image."""
 
     CONSTANT = "constant"
+    EDGE = "edge"  # the outermost pixels again
+    REFLECT = "reflect"  # the image mirrored at its outermost pixels, which do not come twice
+    SYMMETRIC = "symmetric"  # the image mirrored at its border
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class HWC2CHW(Transform):
 
 @dataclass(frozen=True)
 class Pad(Transform):
-    """A border of `fill_value` around (H, W, C) or (H, W) images.
+    """A border around (H, W, C) or (H, W) images, of `fill_value` or made from the image (`padding_mode`).
 
     `padding`: an int for all sides, (left and right, top and bottom), or (left, top, right, bottom).
     """
@@ -60,18 +63,16 @@ class Pad(Transform):
         sides = integers("Pad padding", padding, (1, 2, 4), 0)
         left, top = sides[0], sides[1 % len(sides)]
         right, bottom = (sides[2], sides[3]) if len(sides) == 4 else (left, top)
-        if padding_mode not in (Border.CONSTANT, "constant"):
+        if padding_mode not in list(Border):
             raise ArgumentError(
-                "Pad: padding_mode not supported",
-                at=user_source(),
-                expected="Border.CONSTANT",
-                given=repr(padding_mode),
-            )
+                "Pad: padding_mode not supported", at=user_source(),
+                expected=", ".join(f"Border.{border.name}" for border in Border), given=repr(padding_mode),
+            )  # fmt: skip
         if isinstance(fill_value, bool) or not isinstance(fill_value, (int, float, np.number)):
             raise ArgumentError("Pad: fill_value must be a number", at=user_source(), given=repr(fill_value))
         object.__setattr__(self, "padding", (left, top, right, bottom))
         object.__setattr__(self, "fill_value", fill_value)
-        object.__setattr__(self, "padding_mode", Border.CONSTANT)
+        object.__setattr__(self, "padding_mode", Border(padding_mode))
 
     def _widths(self, sample_shape: Sequence[int]) -> list[tuple[int, int]]:
         check_image("Pad", sample_shape)
@@ -79,13 +80,24 @@ class Pad(Transform):
         return [(0, 0), (top, bottom), (left, right)] + [(0, 0)] * (len(sample_shape) - 2)
 
     def batch(self, array: np.ndarray) -> np.ndarray:
-        return np.pad(array, self._widths(array.shape[1:]), constant_values=array.dtype.type(self.fill_value))
+        widths = self._widths(array.shape[1:])
+        if self.padding_mode is not Border.CONSTANT:
+            return np.pad(array, widths, self.padding_mode.value)  # type: ignore[call-overload]
+        return np.pad(array, widths, constant_values=array.dtype.type(self.fill_value))
 
     def symbolic(self, tensor: Tensor) -> Tensor:
         from ... import ops
 
         left, top, right, bottom = self.padding
+        widths = self._widths(tensor.shape[1:])
         image = tensor
+        if self.padding_mode is not Border.CONSTANT:
+            for axis in (1, 2):
+                places = np.pad(
+                    np.arange(tensor.shape[axis], dtype=np.int32), widths[axis], self.padding_mode.value
+                )  # type: ignore[call-overload]
+                image = ops.gather(image, places, axis)
+            return image
         for axis, before, after in ((1, top, bottom), (2, left, right)):
             pieces = [image]
             for count, front in ((before, True), (after, False)):
@@ -95,5 +107,4 @@ class Pad(Transform):
                     border = ops.full(tuple(shape), self.fill_value, tensor.dtype)
                     pieces = [border, *pieces] if front else [*pieces, border]
             image = ops.concat(pieces, axis) if len(pieces) > 1 else image
-        self._widths(tensor.shape[1:])
         return image

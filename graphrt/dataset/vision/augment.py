@@ -1,4 +1,4 @@
-"""Random changes of training images: RandomCrop, RandomHorizontalFlip.
+"""Random windows of training images: RandomCrop.
 
 In: images (H, W, C) or (H, W). Out: images of the same element type. Every image of a batch draws for itself, from
 `RandomTransform.draw`, so an augmented pipeline gives the same images from Python and inside the native step.
@@ -7,12 +7,12 @@ In: images (H, W, C) or (H, W). Out: images of the same element type. Every imag
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import ArgumentError, ShapeError
+from ...errors import ShapeError
 from ...frontend.location import user_source
 from ..transform import RandomTransform
 from .arrange import Border, Pad
@@ -80,7 +80,7 @@ class RandomCrop(RandomTransform):
     def batch(self, array: np.ndarray) -> np.ndarray:
         border, rows, columns = self._plan(array.shape[1:])
         bits = self.draw_array((2, len(array)))
-        top, left = _below(bits[0], rows), _below(bits[1], columns)
+        top, left = below(bits[0], rows), below(bits[1], columns)
         images, number = border.batch(array), np.arange(len(array))[:, None, None]
         y = top[:, None] + np.arange(self.size[0], dtype=np.uint32)
         x = left[:, None] + np.arange(self.size[1], dtype=np.uint32)
@@ -92,7 +92,7 @@ class RandomCrop(RandomTransform):
         border, rows, columns = self._plan(tensor.shape[1:])
         count = tensor.shape[0]
         bits = self.draw((2, count))
-        top, left = _below(bits[0], rows).astype("int32"), _below(bits[1], columns).astype("int32")
+        top, left = below(bits[0], rows).astype("int32"), below(bits[1], columns).astype("int32")
         images = border.symbolic(tensor)
         height, width = images.shape[1:3]
         # one gather over all pixels of the batch: where each output pixel lies in it
@@ -103,39 +103,7 @@ class RandomCrop(RandomTransform):
         return ops.gather(images.reshape((count * height * width, *images.shape[3:])), pixel, 0)
 
 
-def _below(words: Any, count: int) -> Any:
+def below(words: Any, count: int) -> Any:
     """Random uint32 words (array or Tensor) as numbers 0 .. count - 1, from their upper 16 bits: exact in 32 bits for
     count <= 65536, more places than a window has along an image's side."""
     return (words >> 16) * count >> 16
-
-
-@dataclass(frozen=True)
-class RandomHorizontalFlip(RandomTransform):
-    """The mirror image, left for right, with probability `prob`."""
-
-    prob: float = 0.5
-    _threshold: int = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        number = isinstance(self.prob, (int, float)) and not isinstance(self.prob, bool)
-        if not number or not 0.0 <= self.prob <= 1.0:
-            raise ArgumentError(
-                "RandomHorizontalFlip: prob is a probability", at=user_source(), expected="0 <= prob <= 1",
-                given=repr(self.prob),
-            )  # fmt: skip
-        # of 2**24: comparing 24 bits leaves room for both 0 (never) and 1 (always)
-        object.__setattr__(self, "_threshold", round(self.prob * 2**24))
-        self._begin_stream()
-
-    def batch(self, array: np.ndarray) -> np.ndarray:
-        check_image("RandomHorizontalFlip", array.shape[1:])
-        flipped = self.draw_array((len(array),)) >> np.uint32(8) < self._threshold
-        return np.where(flipped.reshape(-1, *[1] * (array.ndim - 1)), array[:, :, ::-1], array)
-
-    def symbolic(self, tensor: Tensor) -> Tensor:
-        from ... import ops
-
-        check_image("RandomHorizontalFlip", tensor.shape[1:])
-        count = tensor.shape[0]
-        flipped = ops.bitwise_right_shift(self.draw((count,)), 8) < self._threshold
-        return ops.where(flipped.reshape((count, *[1] * (tensor.ndim - 1))), ops.flip(tensor, 2), tensor)

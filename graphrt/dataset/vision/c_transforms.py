@@ -1,15 +1,4 @@
 """The module name release 1.1 gave these transforms."""
 
-from . import HWC2CHW, Border, Inter, Normalize, Pad, RandomCrop, RandomHorizontalFlip, Rescale, Resize
-
-__all__ = [
-    "HWC2CHW",
-    "Border",
-    "Inter",
-    "Normalize",
-    "Pad",
-    "RandomCrop",
-    "RandomHorizontalFlip",
-    "Rescale",
-    "Resize",
-]
+from . import *  # noqa: F403
+from . import __all__ as __all__

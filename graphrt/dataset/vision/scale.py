@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...dtypes import float32
+from ...dtypes import DType, as_dtype, float32
 from ...errors import ArgumentError, ShapeError
 from ...frontend.location import user_source
 from ..transform import Transform
@@ -89,13 +89,26 @@ class Normalize(Transform):
 
 @dataclass(frozen=True)
 class ToTensor(Transform):
-    """(H, W, C) or (H, W) pixels in 0..255 to float32 (C, H, W) in 0..1."""
+    """(H, W, C) or (H, W) pixels in 0..255 to (C, H, W) in 0..1, of a floating-point `output_type`."""
+
+    output_type: DType = float32
+
+    def __init__(self, output_type: object = float32):
+        object.__setattr__(self, "output_type", as_dtype(output_type))
+        if not self.output_type.is_float:
+            raise ArgumentError(
+                "ToTensor: values in 0..1 need a floating-point type",
+                at=user_source(),
+                given=repr(output_type),
+            )
 
     def batch(self, array: np.ndarray) -> np.ndarray:
-        return self._arrange(array.astype(np.float32) / np.float32(255.0))
+        pixels = array.astype(np.float32) / np.float32(255.0)
+        return self._arrange(pixels.astype(self.output_type.numpy, copy=False))
 
     def symbolic(self, tensor: Tensor) -> Tensor:
-        return self._arrange(tensor.astype(float32, copy=False) / 255.0)
+        pixels = tensor.astype(float32, copy=False) / 255.0
+        return self._arrange(pixels.astype(self.output_type, copy=False))
 
     def _arrange(self, images: Any) -> Any:
         check_image("ToTensor", images.shape[1:])
