@@ -22,7 +22,8 @@ from .replay_eager import eager_call
 from .tensor import Tensor
 from .trace import current_trace
 
-_TRANSIENT = ("_specialiser", "_snapshot", "_owner")  # caches, and a link upwards: not copied, not pickled
+EAGER_CALLS = 2  # of a Cell that is compiled when repeated, before it is
+_TRANSIENT = ("_specialiser", "_snapshot", "_owner", "_eager_calls")  # caches, and a link upwards: not copied, not pickled
 
 
 class Cell:
@@ -39,6 +40,7 @@ class Cell:
     _cells: dict[str, Cell]
     _params: dict[str, Parameter]
     _owner: weakref.ref[Cell] | None  # the Cell whose name for this one is part of the parameters' names
+    _compiled_when_repeated = False  # for Cells of which we know that they compute on tensors and do nothing else
     _graphrt_compiled = False  # set by @graphrt.compile, on the class or on one instance
 
     def __init__(self, auto_prefix: bool = True, flags: dict[str, Any] | None = None):
@@ -265,7 +267,12 @@ class Cell:
         return run_in(precision, self.construct, args, kwargs)
 
     def _runs_compiled(self) -> bool:
-        return self._graphrt_compiled or (get_context("mode") == GRAPH_MODE and not inside_cell())
+        if self._graphrt_compiled or (get_context("mode") == GRAPH_MODE and not inside_cell()):
+            return True
+        if not self._compiled_when_repeated or get_context("engine") == "interpreter":
+            return False
+        calls = self.__dict__["_eager_calls"] = self.__dict__.get("_eager_calls", 0) + 1
+        return calls > EAGER_CALLS
 
     def _compiled_calls(self) -> Any:
         from .specialise import Specialiser

@@ -49,7 +49,15 @@ class Optimizer(Cell):
     Own optimizers define `construct(self, gradients)` with `self.parameters`, `self.get_lr()` and `ops.assign`.
     """
 
+    _compiled_when_repeated = True
+
     skips_norm_parameters = True  # whether weight decay without groups leaves out "beta" and "gamma"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Optimizers of the user may do anything in Python at each call, so they run as written."""
+        super().__init_subclass__(**kwargs)
+        if not cls.__module__.startswith("graphrt."):
+            cls._compiled_when_repeated = False
 
     def __init__(self, learning_rate: Any, parameters: Any, weight_decay: Any = 0.0, loss_scale: float = 1.0):
         super().__init__(auto_prefix=False)
