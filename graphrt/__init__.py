@@ -21,6 +21,15 @@ _NAMES: dict[str, tuple[str, str | None]] = {
     "jit": ("frontend.compile", "compile"),
     "value_and_grad": ("frontend.gradient", "value_and_grad"),
     "grad": ("frontend.gradient", "grad"),
+    "get_grad": ("frontend.gradient", "get_grad"),
+    "vmap": ("frontend.vmap", "vmap"),
+    "jvp": ("frontend.jacobian", "jvp"),
+    "vjp": ("frontend.jacobian", "vjp"),
+    "jacrev": ("frontend.jacobian", "jacrev"),
+    "jacfwd": ("frontend.jacobian", "jacfwd"),
+    "hessian": ("frontend.jacobian", "hessian"),
+    "jit_class": ("frontend.compile", "jit_class"),
+    "ms_function": ("frontend.compile", "compile"),
     "set_seed": ("context", "set_seed"),
     "get_seed": ("context", "get_seed"),
     "set_context": ("context", "set_context"),
@@ -29,12 +38,25 @@ _NAMES: dict[str, tuple[str, str | None]] = {
     "GRAPH_MODE": ("context", "GRAPH_MODE"),
     "PYNATIVE_MODE": ("context", "PYNATIVE_MODE"),
     "Model": ("train", "Model"),
+    "DatasetHelper": ("train", "DatasetHelper"),
+    "connect_network_with_dataset": ("train", "connect_network_with_dataset"),
+    "data_sink": ("train", "data_sink"),
+    "save_checkpoint": ("train", "save_checkpoint"),
+    "load_checkpoint": ("train", "load_checkpoint"),
+    "load_param_into_net": ("train", "load_param_into_net"),
+    "torch_names": ("train", "torch_names"),
+    "ModelCheckpoint": ("train", "ModelCheckpoint"),
+    "CheckpointConfig": ("train", "CheckpointConfig"),
     "export": ("onnx", "export"),
     "GraphrtError": ("errors", "GraphrtError"),
     "errors": ("errors", None),
     "context": ("context", None),
     "dtype": ("dtype", None),
     "nn": ("nn", None),
+    "amp": ("amp", None),
+    "DynamicLossScaleManager": ("amp", "DynamicLossScaleManager"),
+    "FixedLossScaleManager": ("amp", "FixedLossScaleManager"),
+    "build_train_network": ("amp", "build_train_network"),
     "ops": ("ops", None),
     "common": ("common", None),
     "dataset": ("dataset", None),
@@ -50,17 +72,26 @@ _NAMES.update({name: ("dtypes", name) for name in _DTYPES})
 __all__ = [
     "GRAPH_MODE",
     "PYNATIVE_MODE",
+    "CheckpointConfig",
+    "DatasetHelper",
+    "DynamicLossScaleManager",
+    "FixedLossScaleManager",
     "GraphrtError",
     "Model",
+    "ModelCheckpoint",
     "Parameter",
     "ParameterTuple",
     "Tensor",
     "__version__",
+    "amp",
     "bfloat16",
     "bool_",
+    "build_train_network",
     "common",
     "compile",
+    "connect_network_with_dataset",
     "context",
+    "data_sink",
     "dataset",
     "dtype",
     "errors",
@@ -69,29 +100,42 @@ __all__ = [
     "float32",
     "float64",
     "get_context",
+    "get_grad",
     "get_seed",
     "grad",
+    "hessian",
     "int8",
     "int16",
     "int32",
     "int64",
+    "jacfwd",
+    "jacrev",
     "jit",
+    "jit_class",
+    "jvp",
+    "load_checkpoint",
+    "load_param_into_net",
     "nn",
     "onnx",
     "ops",
+    "save_checkpoint",
     "set_compat",
     "set_context",
     "set_seed",
+    "torch_names",
     "train",
     "uint8",
     "uint16",
     "uint32",
     "uint64",
     "value_and_grad",
+    "vjp",
+    "vmap",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from . import common, context, dataset, dtype, errors, nn, onnx, ops, train
+    from . import amp, common, context, dataset, dtype, errors, nn, onnx, ops, train
+    from .amp import DynamicLossScaleManager, FixedLossScaleManager, build_train_network
     from .context import (
         GRAPH_MODE,
         PYNATIVE_MODE,
@@ -117,13 +161,26 @@ if TYPE_CHECKING:
         uint64,
     )  # fmt: skip
     from .errors import GraphrtError
-    from .frontend.compile import compile
+    from .frontend.compile import compile, jit_class
     from .frontend.compile import compile as jit
-    from .frontend.gradient import grad, value_and_grad
+    from .frontend.gradient import get_grad, grad, value_and_grad
+    from .frontend.jacobian import hessian, jacfwd, jacrev, jvp, vjp
     from .frontend.parameter import Parameter, ParameterTuple
     from .frontend.tensor import Tensor
+    from .frontend.vmap import vmap
     from .onnx import export
-    from .train import Model
+    from .train import (
+        CheckpointConfig,
+        DatasetHelper,
+        Model,
+        ModelCheckpoint,
+        connect_network_with_dataset,
+        data_sink,
+        load_checkpoint,
+        load_param_into_net,
+        save_checkpoint,
+        torch_names,
+    )  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,7 @@ In: `set_context(...)`, `set_seed(...)`. Out: `get_context(name)`, `get_seed()`,
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 from .errors import ArgumentError
@@ -133,3 +134,14 @@ def next_stream() -> tuple[int, int]:
     global _streams
     _streams += 1
     return (_seed if _seed is not None else _entropy), _streams - 1
+
+
+def random_state() -> dict[str, int | None]:
+    """The seed and how many streams were taken from it, as plain numbers: part of what a checkpoint keeps."""
+    return {"seed": _seed, "entropy": _entropy, "streams": _streams}
+
+
+def restore_random_state(state: Mapping[str, Any]) -> None:
+    """Go on from a `random_state`. Unlike `set_seed` this starts nothing anew: streams in use stay as they are."""
+    global _seed, _entropy, _streams
+    _seed, _entropy, _streams = state["seed"], state["entropy"], state["streams"]

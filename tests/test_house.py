@@ -28,6 +28,7 @@ PIPELINE = (
 BEYOND = {
     "common": ("frontend", "ops"),
     "nn": ("common", "frontend", "ops"),
+    "amp": ("frontend", "nn"),
     "dataset": ("common", "frontend", "ops"),
     "dtype": (),
 }
@@ -39,7 +40,18 @@ OPS_ALIASES = ("operations", "composite", "functional")
 DATASET_ALSO = "graphrt.runtime.shuffle"
 # Tracing a gradient or calling compiled code needs later stages, imported inside functions.
 FRONTEND_LAZY = ("passes.differentiate", "compiler")
-HEAVY = ("networkx", "onnx", "sklearn", "llvmlite", "matplotlib", "tqdm", "safetensors", "onnxruntime")
+HEAVY = (
+    "networkx",
+    "onnx",
+    "sklearn",
+    "llvmlite",
+    "matplotlib",
+    "tqdm",
+    "safetensors",
+    "onnxruntime",
+    "PIL",
+    "pooch",
+)
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -6,7 +6,7 @@ arrives transformed from Python. Every batch shape (the ragged last one too) has
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,10 @@ import numpy as np
 
 from ..dataset.pipeline import Dataset
 from ..dataset.plan import resident_plan
+from ..dataset.reader import prefetched
 from ..dtypes import as_dtype
+from ..errors import ArgumentError
+from ..frontend.location import user_source
 from ..frontend.trace import Traced
 from ..ir import TensorType
 from ..nn.metrics import Metric
@@ -63,8 +66,7 @@ def evaluation_batches(dataset: Dataset) -> tuple[Iterator[Batch], Transforms]:
     plan = resident_plan(dataset)
     if plan is None:
         names = dataset.get_col_names()
-        rows = dataset._rows(dataset._next_epoch())
-        return (_checked(dict(zip(names, row))) for row in rows), {}
+        return (_checked(dict(zip(names, row))) for row in prefetched(dataset)), {}
 
     def batches() -> Iterator[Batch]:
         assert plan is not None
@@ -90,25 +92,31 @@ def run_metrics(
     metrics: Mapping[str, Metric],
     *,
     all_outputs: bool,
+    before_batch: Callable[[int], None],
     after_batch: Callable[[int, tuple[Any, ...]], None],
-) -> dict[str, Any]:
-    """Update every metric with every batch; their results by name.
-
-    `forward` gives (loss, output, label); a metric takes those its `indexes` name, or all of them with `all_outputs`.
-    """
-    for metric in metrics.values():
-        metric.clear()
+) -> None:
+    """Update every metric with every batch. `forward` gives (loss, output, label), or other outputs."""
     count = 0
     for batch in batches:
+        before_batch(count + 1)
         outputs = forward(batch)
         count += 1
         for metric in metrics.values():
-            chosen = getattr(metric, "indexes", None)
-            if all_outputs and "indexes" not in vars(metric):
-                metric.update(*outputs)
-            else:
-                metric.update(*(outputs[k] for k in (chosen or (1, 2))))
+            metric.update(*metric_inputs(metric, outputs, all_outputs))
         after_batch(count, outputs)
     if count == 0:
         raise empty_dataset()
-    return {name: metric.eval() for name, metric in metrics.items()}
+
+
+def metric_inputs(metric: Metric, outputs: Sequence[Any], all_outputs: bool) -> Sequence[Any]:
+    """What a metric is given: the outputs its `indexes` name; all of them with `all_outputs`, unless it was told which."""
+    if all_outputs and "indexes" not in vars(metric):
+        return outputs
+    chosen = getattr(metric, "indexes", None) or (1, 2)
+    if max(chosen) >= len(outputs):
+        raise ArgumentError(
+            f"Model.eval: {type(metric).__name__} asks for output {max(chosen)} of the evaluation", at=user_source(),
+            expected=f"0 to {len(outputs) - 1}", given=f"indexes={tuple(chosen)}",
+            fix="choose others with metric.set_indexes([...]), or return more from eval_network",
+        )  # fmt: skip
+    return [outputs[k] for k in chosen]

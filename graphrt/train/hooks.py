@@ -1,12 +1,12 @@
 """Callbacks: code of the user (and of graphrt) that runs between sinks, steps and epochs.
 
 In: a `RunContext`, whose `original_args()` says where training is. Out: whatever the callback does; `request_stop()`
-ends training. The ready-made ones are in monitors.py and progress.py.
+ends training. The ready-made ones are in monitors.py, progress.py, plateau.py, rates.py, history.py and loggers.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,12 @@ from ..frontend.location import user_source
 class CallbackParameters(dict):
     """Where training is; entries are attributes too (`parameters.cur_epoch_num` or `parameters["cur_epoch_num"]`).
 
-    train_network, network, loss_fn, optimizer, metrics, train_dataset, valid_dataset, list_callback;
-    mode ("train" or "eval"), dataset_sink_mode, epoch_num (epochs asked for), batch_num (steps per epoch, -1 while
-    unknown), cur_epoch_num (from 1), cur_step_num (steps done by this call of train), cur_step_in_epoch,
-    net_outputs (loss of the last step, a Tensor), losses (float32 array: every step since the last step_end),
-    sink_losses (every step of this epoch so far, while a sink runs), eval_results (of the last evaluation, a dict).
+    train_network, eval_network, network, loss_fn, optimizer, metrics, train_dataset, valid_dataset, list_callback;
+    mode ("train" or "eval"), dataset_sink_mode, sink_size, parallel_mode ("stand_alone"), device_number (1),
+    epoch_num (epochs asked for), batch_num (steps per epoch, -1 while unknown), cur_epoch_num (from 1), cur_step_num
+    (steps done by this call of train), cur_step_in_epoch, net_outputs (loss of the last step, a Tensor; while
+    evaluating: loss, output and label of the batch), losses (float32 array: every step since the last step_end),
+    sink_losses (every step of this epoch so far, while a sink runs), eval_results (of this epoch's evaluation, a dict).
     """
 
     def __getattr__(self, name: str) -> Any:
@@ -66,6 +67,15 @@ class Callback:
     """
 
     per_step = False
+    runs_last = False  # among the callbacks of a run: sees what the others have done (ModelCheckpoint)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs of this callback: numbers, strings, arrays, lists and dicts (tuples come back as
+        lists). Checkpoints keep it; `begin` has run again when `load_state_dict` gets it back."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict`."""
 
     def begin(self, run_context: RunContext) -> None:
         """Before training."""
@@ -125,6 +135,36 @@ class Callback:
         """After evaluation; `eval_results` holds the metrics."""
 
 
+class LambdaCallback(Callback):
+    """A callback made of functions, each called with the RunContext: `LambdaCallback(on_train_epoch_end=print)`."""
+
+    def __init__(
+        self,
+        on_train_epoch_begin: Callable[[RunContext], Any] | None = None,
+        on_train_epoch_end: Callable[[RunContext], Any] | None = None,
+        on_train_step_begin: Callable[[RunContext], Any] | None = None,
+        on_train_step_end: Callable[[RunContext], Any] | None = None,
+        on_train_begin: Callable[[RunContext], Any] | None = None,
+        on_train_end: Callable[[RunContext], Any] | None = None,
+        on_eval_epoch_begin: Callable[[RunContext], Any] | None = None,
+        on_eval_epoch_end: Callable[[RunContext], Any] | None = None,
+        on_eval_step_begin: Callable[[RunContext], Any] | None = None,
+        on_eval_step_end: Callable[[RunContext], Any] | None = None,
+        on_eval_begin: Callable[[RunContext], Any] | None = None,
+        on_eval_end: Callable[[RunContext], Any] | None = None,
+    ):
+        given = {name: value for name, value in locals().items() if name.startswith("on_")}
+        for name, function in given.items():
+            if function is None:
+                continue
+            if not callable(function):
+                raise ArgumentError(
+                    f"LambdaCallback: {name} must be a function of the run context", at=user_source(),
+                    given=repr(function),
+                )  # fmt: skip
+            setattr(self, name, function)
+
+
 class CallbackList:
     """Calls the same method of several callbacks in order."""
 
@@ -155,10 +195,18 @@ class CallbackList:
                 callback.on_train_step_end(run_context)
             parameters.update(after)
 
+    def overrides(self, *methods: str) -> bool:
+        """Whether some callback does anything in one of these methods."""
+        return any(
+            method in vars(callback) or getattr(type(callback), method) is not getattr(Callback, method)
+            for callback in self.callbacks
+            for method in methods
+        )
+
     @property
     def watches_progress(self) -> bool:
         """Whether some callback wants `sink_progress`."""
-        return any(type(callback).sink_progress is not Callback.sink_progress for callback in self.callbacks)
+        return self.overrides("sink_progress")
 
 
 def as_callbacks(value: Any) -> list[Callback]:

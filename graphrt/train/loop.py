@@ -7,6 +7,7 @@ finite and for Ctrl-C, both with a true step count.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,23 @@ from .feed import empty_dataset
 from .hooks import CallbackList, CallbackParameters, RunContext
 from .monitors import non_finite_loss
 from .source import StepSource
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a resumed run goes on: in epoch `epoch` after `step_in_epoch` of its steps, `step` steps in all.
+
+    `epoch_ended`: its end callbacks have run too. `pass_ended`: the data of the epoch has come to its end. `restore`
+    gives the callbacks their state. `losses`: of the steps done, float32.
+    """
+
+    epoch: int
+    step_in_epoch: int
+    step: int
+    epoch_ended: bool
+    pass_ended: bool
+    restore: Callable[[], None]
+    losses: np.ndarray
 
 
 def run_epochs(
@@ -28,38 +46,61 @@ def run_epochs(
     sink_size: int,
     first_epoch: int = 0,
     evaluate: Callable[[int], dict[str, Any]] | None = None,
+    start: Start | None = None,
 ) -> None:
     """Train. `sink_size` steps per epoch, or one pass over the data with -1 (always, outside sink mode).
 
-    `evaluate(epoch)` runs before an epoch's end callbacks and gives their `eval_results`.
+    With `start` the run goes on from there, up to the same last epoch. `evaluate(epoch)` runs before an epoch's end
+    callbacks and gives their `eval_results`.
     Raises NonFiniteError when a loss is NaN or infinite, KeyboardInterrupt after Ctrl-C; `end` callbacks run first.
     """
     whole_passes = sink_size == -1 or not sink_mode
     steps = source.steps_per_epoch if whole_passes else sink_size
     if steps == 0:
         raise empty_dataset()
-    parameters.update(batch_num=steps or -1, cur_step_num=0, cur_step_in_epoch=0, eval_results={})
+    parameters.update(
+        batch_num=steps or -1, cur_step_num=0, cur_step_in_epoch=0, eval_results={}, epochs_completed=first_epoch,
+    )  # fmt: skip
+    next_epoch = first_epoch + 1
+    if start is not None:
+        next_epoch = start.epoch + start.epoch_ended
+        parameters.update(
+            cur_epoch_num=start.epoch, cur_step_num=start.step, cur_step_in_epoch=start.step_in_epoch,
+            epochs_completed=next_epoch - 1,
+        )  # fmt: skip
     context = RunContext(parameters)
     run = _Run(source, callbacks, parameters, context)
     callbacks.call("on_train_begin", context)
     try:
-        for epoch in range(first_epoch + 1, first_epoch + epochs + 1):
+        if start is not None and (start.epoch_ended or next_epoch > first_epoch + epochs):
+            start.restore()
+        for epoch in range(next_epoch, first_epoch + epochs + 1):
             parameters.update(cur_epoch_num=epoch, cur_step_in_epoch=0, eval_results={})
             callbacks.call("on_train_epoch_begin", context)
-            if whole_passes:
+            left = steps
+            if start is not None and epoch == start.epoch:  # in the middle of this epoch
+                done = run.go_on(start)
+                left = 0 if start.pass_ended else None if steps is None else max(0, steps - done)
+            elif whole_passes:
                 source.begin_epoch()
-            if sink_mode:
-                run.sink(steps, whole_passes)
+            if left == 0:
+                pass
+            elif sink_mode:
+                run.sink(left, whole_passes)
             else:
-                run.single_steps(steps)
+                run.single_steps(left)
             if parameters.cur_step_in_epoch == 0:
                 raise empty_dataset()
             parameters.batch_num = parameters.cur_step_in_epoch if steps is None else steps
             if evaluate is not None:
                 parameters.eval_results = evaluate(epoch)
             callbacks.call("on_train_epoch_end", context)
+            parameters.epochs_completed = epoch
             if context.get_stop_requested():
                 break
+    except BaseException as error:
+        parameters.error = error
+        raise
     finally:
         callbacks.call("on_train_end", context)
 
@@ -72,11 +113,24 @@ class _Run:
     ):
         self.source, self.callbacks, self.parameters, self.context = source, callbacks, parameters, context
 
+    def go_on(self, start: Start) -> int:
+        """Be in the middle of the epoch `start` tells of; returns how many of its steps are done."""
+        self.parameters.cur_step_in_epoch = start.step_in_epoch
+        if len(start.losses):
+            self._tell(start.losses[-1:])  # for an epoch of which nothing is left but its end
+        start.restore()
+        return start.step_in_epoch
+
+    def _tell(self, losses: np.ndarray) -> None:
+        from ..frontend.tensor import Tensor
+
+        self.parameters.update(losses=losses, net_outputs=Tensor(losses[-1]))
+
     def single_steps(self, steps: int | None) -> None:
         """One native call per step."""
         done = 0
         while (steps is None or done < steps) and not self.context.get_stop_requested():
-            if self.sink(1, within_pass=steps is None) == 0:
+            if self.sink(1, within_pass=True) == 0:
                 break
             done += 1
 
@@ -85,9 +139,11 @@ class _Run:
         parameters = self.parameters
         self.callbacks.call("on_train_step_begin", self.context)
         progress = self._progress if self.callbacks.watches_progress else None
+        parameters.inside_sink = True
         result = self.source.run(steps, progress, within_pass)
         parameters.cur_step_num += result.done
         parameters.cur_step_in_epoch += result.done
+        parameters.inside_sink = False
         if result.done:
             self._report(result)
         if result.status == "interrupted":
@@ -100,9 +156,7 @@ class _Run:
         return result.done
 
     def _report(self, result: SinkResult) -> None:
-        from ..frontend.tensor import Tensor
-
-        self.parameters.update(losses=result.losses, net_outputs=Tensor(result.losses[-1]))
+        self._tell(result.losses)
         self.callbacks.step_end(self.context, result.losses)
 
     def _progress(self, done: int, losses: np.ndarray) -> None:

@@ -6,12 +6,13 @@ sink runs many of them per native call.
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from ..amp import training as amp
 from ..context import get_context, seed_generation
 from ..dataset.pipeline import Dataset
 from ..dataset.plan import ResidentPlan, resident_plan
@@ -19,28 +20,43 @@ from ..errors import ArgumentError
 from ..frontend.location import user_source
 from ..frontend.trace import array_of, trace
 from ..ir import TensorType
-from ..nn.metrics import as_metrics
-from .evaluate import Batch, Forward, batch_types, evaluation_batches, inference, run_metrics
+from ..nn.metrics import Loss, as_metrics
+from . import arguments
+from .accumulate import Accumulation
+from .clipping import GradientClipping
+from .evaluate import Forward, batch_types, inference
+from .evaluation import Evaluation
 from .feed import BlockSteps, empty_dataset
-from .hooks import CallbackList, CallbackParameters, RunContext, as_callbacks
+from .history import History
+from .hooks import CallbackList, CallbackParameters, as_callbacks
 from .loop import run_epochs
-from .monitors import History
 from .progress import ProgressBar
+from .resume import begin_at_epoch, read_for_resume
 from .source import CompiledStep, ResidentSteps, StepSource
-from .step import Parts, trace_batch, trace_sink_step
+from .step import Parts, trace_sink_step
+from .training_state import TrainingState
 
 if TYPE_CHECKING:
     from ..runtime.profile import Profile
+    from .dry_run import DryRun
+    from .summary import Summary
 
 
 class Model:
     """Trains, evaluates and runs a network.
 
     `network`: a Cell; without `loss_fn` it must return the loss itself, without `optimizer` it must be a whole training
-    step (such as `nn.TrainOneStepCell`). `loss_fn(output, label)`: the last column of the dataset is the label, the
-    others are the network's inputs. `metrics`: names ("accuracy", "loss", ...), metrics, or a dict of them.
-    `eval_network`: used by `eval` instead of network and loss; its outputs go to the metrics.
-    `amp_level`: "O0" (float32).
+    step (such as `nn.TrainOneStepCell`, or a Cell of your own). `loss_fn(output, label)`: the last column of the
+    dataset is the label, the others are the network's inputs. `metrics`: names ("accuracy", "loss", ...), metrics, or a
+    dict of them. `eval_network`: used by `eval` instead of network and loss; all its outputs go to the metrics, or with
+    `eval_indexes`, the positions of loss, output and label among them, those each metric uses. `boost_level`: "O0".
+
+    `amp_level`: mixed precision by the levels of `amp.auto_mixed_precision`, "O0" (float32) to "O3" or "auto", computed in
+    `amp_dtype` (bfloat16 or float16). `loss_scale_manager`: an `amp.LossScaleManager` or None; "auto" takes a dynamic one
+    for float16 at O2 and O3.
+
+    `clip_value`: every element of the gradients is clipped to [-clip_value, clip_value]; `clip_norm`: all gradients
+    together are scaled down to this Euclidean length.
     """
 
     def __init__(
@@ -52,19 +68,25 @@ class Model:
         eval_network: Any = None,
         eval_indexes: Any = None,
         amp_level: str = "O0",
+        boost_level: str = "O0",
+        *,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+        loss_scale_manager: Any = "auto",
+        amp_dtype: Any = "bfloat16",
     ):
-        if not callable(network) or isinstance(network, type):
-            fix = f"make an object of it: {network.__name__}()" if isinstance(network, type) else None
-            raise ArgumentError(
-                "Model: network must be a Cell", at=user_source(), given=repr(network), fix=fix
-            )
-        if amp_level != "O0":
-            raise ArgumentError(
-                "Model: amp_level is not supported", at=user_source(), expected="'O0'", given=repr(amp_level)
-            )
-        self._parts = Parts(network, loss_fn, optimizer)
-        self._eval_network, self._eval_indexes = eval_network, eval_indexes
+        arguments.check_network(network)
+        arguments.check_boost_level(boost_level)
+        loss_scale = None
+        if amp_level != "O0" or loss_scale_manager not in ("auto", None):
+            loss_scale = amp.prepare(network, amp_level, loss_scale_manager, amp_dtype)
+        clipping = GradientClipping(clip_value, clip_norm)
+        arguments.check_gradient_options(optimizer, clipping, loss_scale, loss_scale_manager)
+        self._parts = Parts(network, loss_fn, optimizer, clipping, loss_scale=loss_scale)
+        self._accumulations: dict[int, Accumulation] = {}
+        self._eval_network, self._eval_indexes = eval_network, eval_indexes or None
         self._metrics = as_metrics(metrics)
+        self._eval_loss = Loss()  # of the validation data, for callbacks that watch it
         self._compiled: dict[Any, Any] = {}
         self._positions: weakref.WeakKeyDictionary[Dataset, tuple[int, dict[str, int]]] = (
             weakref.WeakKeyDictionary()
@@ -96,6 +118,8 @@ class Model:
         sink_size: int = -1,
         initial_epoch: int = 0,
         progress: bool | None = None,
+        resume: str | os.PathLike[str] | None = None,
+        accumulate: int = 1,
     ) -> History:
         """Train for `epoch` epochs; returns the losses.
 
@@ -104,20 +128,22 @@ class Model:
         (datasets that come from Python begin a pass with each call). Without sink mode an epoch is one pass with one
         native call per step, and `sink_size` has no effect. The losses are the same either way.
 
-        `progress`: a progress bar; None shows it on a terminal.
-        Raises NonFiniteError when a loss is NaN or infinite, KeyboardInterrupt after Ctrl-C (at a step boundary: the
-        parameters are valid), ArgumentError and DataError for unusable arguments and data.
+        `train_dataset`: a dataset, or any iterable of batches (lists, generators, torch DataLoaders): tuples of columns
+        or dicts, the label last.
+        `progress`: a progress bar; None shows it on a terminal. `accumulate=n`: the optimizer takes the mean gradient
+        of every n batches (steps); what is left at the end waits for the next call. `initial_epoch`: how many epochs
+        were done before, of the `epoch` in all: the numbering goes on from there, and data that was not read from yet
+        is read from the pass that comes next (weights and moments: `load_checkpoint`, `load_param_into_net`).
+        `resume`: a directory of `ModelCheckpoint`, or one of its files. Training goes on from the newest whole
+        checkpoint as if it had never stopped, to the same last epoch, bit for bit; without one it begins at the
+        beginning. Everything else must be as in the interrupted run.
+        Raises CheckpointError if nothing in `resume` is whole, or it was made by another program, NonFiniteError when
+        a loss is NaN or infinite, KeyboardInterrupt after Ctrl-C (at a step boundary: the parameters are valid),
+        ArgumentError and DataError for unusable arguments and data.
         """
         return self._train(
-            epoch,
-            train_dataset,
-            callbacks,
-            dataset_sink_mode,
-            sink_size,
-            initial_epoch,
-            progress,
-            evaluate=None,
-        )
+            epoch, train_dataset, callbacks, dataset_sink_mode, sink_size, initial_epoch, progress, accumulate, resume
+        )  # fmt: skip
 
     def fit(
         self,
@@ -131,21 +157,34 @@ class Model:
         sink_size: int = -1,
         initial_epoch: int = 0,
         progress: bool | None = None,
+        resume: str | os.PathLike[str] | None = None,
+        accumulate: int = 1,
     ) -> History:
-        """`train`, evaluating `valid_dataset` after every `valid_frequency`-th epoch (or after the epochs listed)."""
+        """`train`, evaluating `valid_dataset` after every `valid_frequency`-th epoch (or after the epochs listed).
+
+        The results are in the history and, for callbacks, in `eval_results`; the loss of the validation data is among
+        them as "eval_loss" where a callback watches it (`monitor="eval_loss"`).
+        """
         evaluate: Callable[[int], dict[str, Any]] | None = None
         if valid_dataset is not None:
-            listed = isinstance(valid_frequency, (list, tuple))
-            if not listed:
-                _positive("Model.fit", "valid_frequency", valid_frequency)
+            arguments.check_valid_frequency(valid_frequency)
+            valid_dataset = arguments.check_dataset("Model.fit", valid_dataset)
+            users = as_callbacks(callbacks)
+            metrics = dict(self._metrics)
+            if any(getattr(callback, "monitor", None) == "eval_loss" for callback in users):
+                metrics.setdefault("eval_loss", self._eval_loss)
+            arguments.check_metrics("Model.fit", metrics)
 
             def evaluate(number: int) -> dict[str, Any]:
+                listed = isinstance(valid_frequency, (list, tuple))
                 due = number in valid_frequency if listed else number % valid_frequency == 0  # type: ignore[operator]
-                return self.eval(valid_dataset, callbacks, valid_dataset_sink_mode) if due else {}
+                sink_mode = bool(valid_dataset_sink_mode)
+                return self._evaluation.run(valid_dataset, metrics, users, sink_mode) if due else {}
 
         return self._train(
-            epoch, train_dataset, callbacks, dataset_sink_mode, sink_size, initial_epoch, progress, evaluate
-        )
+            epoch, train_dataset, callbacks, dataset_sink_mode, sink_size, initial_epoch, progress, accumulate,
+            resume, valid_dataset, evaluate,
+        )  # fmt: skip
 
     def _train(
         self,
@@ -156,44 +195,76 @@ class Model:
         sink_size: int,
         initial_epoch: int,
         progress: bool | None,
-        evaluate: Callable[[int], dict[str, Any]] | None,
+        accumulate: int,
+        resume: str | os.PathLike[str] | None,
+        valid_dataset: Dataset | None = None,
+        evaluate: Callable[[int], dict[str, Any]] | None = None,
     ) -> History:
-        _positive("Model.train", "epoch", epoch)
-        _check_dataset("Model.train", dataset)
-        if not _is_int(sink_size) or (sink_size < 1 and sink_size != -1):
-            raise ArgumentError(
-                "Model.train: sink_size is not usable", at=user_source(),
-                expected="-1 (the whole dataset) or a number of steps > 0", given=f"sink_size={sink_size!r}",
-                fix="leave it out for one pass over the dataset per epoch",
-            )  # fmt: skip
-        if not _is_int(initial_epoch) or initial_epoch < 0:
-            raise ArgumentError(
-                "Model.train: initial_epoch must be an int >= 0", at=user_source(), given=repr(initial_epoch)
-            )
+        arguments.check_positive("Model.train", "epoch", epoch)
+        dataset = arguments.check_dataset("Model.train", dataset)
+        arguments.check_sink_size("Model.train", sink_size)
+        arguments.check_initial_epoch("Model.train", initial_epoch, epoch)
+        self._set_accumulation(accumulate)
         users = as_callbacks(callbacks)
         history = next((callback for callback in users if isinstance(callback, History)), None) or History()
         bars = [] if any(isinstance(callback, ProgressBar) for callback in users) else [ProgressBar(progress)]
         # History first: it must know about a loss before a monitor raises for it
         hidden = [] if history in users else [history]
-        for part in (self._parts.network, self._parts.loss_fn):
-            if hasattr(part, "set_train"):
-                part.set_train(True)
-        source = self._source(dataset)
+        resumed = None if resume is None else read_for_resume(resume)
+        if resumed is not None:
+            resumed.restore_random()
+        source = self._training_source(dataset)
+        state = TrainingState(self._parts.top_cells(), dataset, source, history, users, valid_dataset)
+        start = None if resumed is None else resumed.restore(source, state)
+        if start is None and initial_epoch:
+            begin_at_epoch(source, initial_epoch, sink_size if sink_mode else -1)
         parameters = CallbackParameters(
-            train_network=self._parts.network, network=self._parts.network, loss_fn=self._parts.loss_fn,
-            optimizer=self._parts.optimizer, metrics=self._metrics, train_dataset=dataset, valid_dataset=None,
-            list_callback=users, mode="train", dataset_sink_mode=bool(sink_mode), epoch_num=epoch,
+            train_network=self._parts.network, eval_network=self.eval_network, network=self._parts.network,
+            loss_fn=self._parts.loss_fn, optimizer=self._parts.optimizer, metrics=self._metrics,
+            train_dataset=dataset, valid_dataset=valid_dataset, list_callback=users, mode="train",
+            dataset_sink_mode=bool(sink_mode), sink_size=sink_size, epoch_num=epoch,
+            parallel_mode="stand_alone", device_number=1,
+            training_state=state, resumed_from=resumed and resumed.manifest,
         )  # fmt: skip
         try:
             run_epochs(
-                source, CallbackList([*bars, *hidden, *users]), parameters,
-                epochs=epoch, sink_mode=bool(sink_mode), sink_size=sink_size, first_epoch=initial_epoch,
-                evaluate=evaluate,
+                source, CallbackList(sorted([*bars, *hidden, *users], key=lambda one: one.runs_last)), parameters,
+                epochs=epoch - initial_epoch, sink_mode=bool(sink_mode), sink_size=sink_size, first_epoch=initial_epoch,
+                evaluate=evaluate, start=start,
             )  # fmt: skip
         finally:
             if isinstance(source, ResidentSteps):
                 self._positions[dataset] = (seed_generation(), source.position)
+            source.close()
+            history.data_wait = source.data_wait
+        if isinstance(source, BlockSteps):
+            source.report_slow_data()
         return history
+
+    def _set_accumulation(self, count: int) -> None:
+        """Average the gradients of `count` batches from now on; sums begun with the same count are kept."""
+        arguments.check_positive("Model.train", "accumulate", count)
+        if count > 1 and self._parts.optimizer is None:
+            raise ArgumentError(
+                "Model.train: accumulate needs the model's optimizer, but the network is a whole training step",
+                at=user_source(), given=f"accumulate={count}",
+                fix="pass network, loss_fn and optimizer to Model, or accumulate in your training step",
+            )  # fmt: skip
+        wanted = None
+        if count > 1:
+            wanted = self._accumulations.get(count)
+            if wanted is None:
+                wanted = self._accumulations[count] = Accumulation(self._parts.optimizer, count)
+            elif wanted is not self._parts.accumulation:
+                wanted.clear()
+        self._parts = replace(self._parts, accumulation=wanted)
+
+    def _training_source(self, dataset: Dataset) -> StepSource:
+        """Where the training steps on `dataset` come from, with all Cells in training mode."""
+        for part in (self._parts.network, self._parts.loss_fn):
+            if hasattr(part, "set_train"):
+                part.set_train(True)
+        return self._source(dataset)
 
     def _source(self, dataset: Dataset) -> StepSource:
         """Where the steps on `dataset` come from."""
@@ -259,68 +330,80 @@ class Model:
         """
         from .profile import profile_training
 
-        _check_dataset("Model.profile", dataset)
-        _positive("Model.profile", "steps", steps)
+        dataset = arguments.check_dataset("Model.profile", dataset)
+        arguments.check_positive("Model.profile", "steps", steps)
         return profile_training(self._parts, dataset, int(steps))
 
+    def build(
+        self,
+        train_dataset: Dataset | None = None,
+        valid_dataset: Dataset | None = None,
+        sink_size: int = -1,
+        epoch: int = 1,
+        sink_mode: bool = True,
+    ) -> None:
+        """Compile ahead what `train` on `train_dataset` and `eval` on `valid_dataset` will run; nothing is trained.
+
+        Only for data in memory: steps on data that Python produces are compiled with its first batch. `sink_size`,
+        `epoch` and `sink_mode` change nothing in the compiled step.
+        """
+        arguments.check_sink_size("Model.build", sink_size)
+        arguments.check_positive("Model.build", "epoch", epoch)
+        if train_dataset is None and valid_dataset is None:
+            raise ArgumentError(
+                "Model.build: there is nothing to compile for", at=user_source(),
+                fix="pass train_dataset=..., valid_dataset=... or both",
+            )  # fmt: skip
+        if train_dataset is not None:
+            train_dataset = arguments.check_dataset("Model.build", train_dataset)
+            self._training_source(train_dataset)
+        if valid_dataset is not None:
+            valid_dataset = arguments.check_dataset("Model.build", valid_dataset)
+            arguments.check_metrics("Model.build", self._metrics)
+            self._evaluation.compile(valid_dataset, self._metrics)
+
+    def fast_dev_run(
+        self, train_dataset: Dataset, valid_dataset: Dataset | None = None, steps: int = 2
+    ) -> DryRun:
+        """Check a program before a long run: `steps` training steps and, with metrics, `steps` batches of evaluation.
+
+        Everything is compiled and run as in `fit`; then parameters, optimizer and places in the datasets are put back
+        as they were. Raises what `fit` would raise.
+        """
+        from .dry_run import dry_run
+
+        train_dataset = arguments.check_dataset("Model.fast_dev_run", train_dataset)
+        arguments.check_positive("Model.fast_dev_run", "steps", steps)
+        return dry_run(self, train_dataset, valid_dataset, int(steps))
+
+    def summary(self, *inputs: Any) -> Summary:
+        """A table of the network's layers: name, output shape, parameters and FLOPs of the forward pass (`print` it).
+
+        `inputs`: an example of each input of the network: a shape with the batch axis, such as (1, 28, 28, 1), for
+        float32, or an array or Tensor. Without inputs there are no shapes and FLOPs.
+        """
+        from .summary import summarise
+
+        return summarise(self._parts.network, inputs)
+
     # -------------------------------------------------------------------------------- evaluation, prediction
+
+    @property
+    def _evaluation(self) -> Evaluation:
+        return Evaluation(self._parts, self._eval_network, self._eval_indexes, self._cached)
 
     def eval(
         self, valid_dataset: Dataset, callbacks: Any = None, dataset_sink_mode: bool = True
     ) -> dict[str, Any]:
         """The metrics over one pass of `valid_dataset`, by name; the network runs in inference mode.
 
-        `dataset_sink_mode` has no effect: every batch is one native call either way.
+        In sink mode the whole pass is one native call, if the data is in memory, all metrics say what to sum (the
+        built-in ones do) and no callback listens to single batches; otherwise every batch is one.
         """
-        _check_dataset("Model.eval", valid_dataset)
-        if not self._metrics:
-            raise ArgumentError(
-                "Model.eval: the model has no metrics", at=user_source(), expected="at least one",
-                fix='give some: Model(network, loss_fn, metrics={"accuracy"})',
-            )  # fmt: skip
-        listeners = CallbackList(as_callbacks(callbacks))
-        parameters = CallbackParameters(
-            network=self.eval_network, metrics=self._metrics, valid_dataset=valid_dataset,
-            mode="eval", dataset_sink_mode=bool(dataset_sink_mode), list_callback=list(listeners.callbacks),
-            cur_step_num=0, net_outputs=None, eval_results={},
-            batch_num=-1 if valid_dataset._known_size() is None else valid_dataset.get_dataset_size(),
-        )  # fmt: skip
-        context = RunContext(parameters)
-
-        def after_batch(count: int, outputs: tuple[Any, ...]) -> None:
-            parameters.update(cur_step_num=count, net_outputs=outputs)
-            listeners.call("on_eval_step_end", context)
-
-        batches, transforms = evaluation_batches(valid_dataset)
-        described = tuple((name, tuple(t.describe() for t in chain)) for name, chain in transforms.items())
-        with_loss = any(0 in getattr(metric, "indexes", ()) for metric in self._metrics.values())
-
-        def function(*batch: Any) -> Any:
-            if self._eval_network is not None:
-                outputs = self._eval_network(*batch)
-                return outputs if isinstance(outputs, (tuple, list)) else (outputs,)
-            return self._parts.evaluate(*batch, with_loss=with_loss)
-
-        def forward(batch: Batch) -> tuple[Any, ...]:
-            types = batch_types(batch)
-            key = ("eval", id(self._eval_network), with_loss, tuple(types.items()), described)
-            compiled = self._cached(
-                key, lambda: Forward(trace_batch(function, types, transforms, "eval_step"))
-            )
-            outputs = tuple(compiled.run(*batch.values()))
-            return outputs if self._eval_indexes is None else tuple(outputs[k] for k in self._eval_indexes)
-
-        with inference(self._parts.network, self._parts.loss_fn, self._eval_network):
-            listeners.call("on_eval_begin", context)
-            listeners.call("on_eval_epoch_begin", context)
-            results = run_metrics(
-                batches, forward, self._metrics,
-                all_outputs=self._eval_network is not None and self._eval_indexes is None, after_batch=after_batch,
-            )  # fmt: skip
-        parameters.eval_results = results
-        listeners.call("on_eval_epoch_end", context)
-        listeners.call("on_eval_end", context)
-        return results
+        valid_dataset = arguments.check_dataset("Model.eval", valid_dataset)
+        arguments.check_metrics("Model.eval", self._metrics)
+        users = as_callbacks(callbacks)
+        return self._evaluation.run(valid_dataset, self._metrics, users, bool(dataset_sink_mode))
 
     def predict(self, *predict_data: Any) -> Any:
         """The network's output for these inputs (Tensors or arrays), in inference mode; compiled once per shape."""
@@ -331,25 +414,3 @@ class Model:
             key = ("predict", tuple(value.type for value in inputs))
             compiled = self._cached(key, lambda: Forward(trace(self._parts.network, inputs, name="predict")))
             return compiled.run(*(array_of(value) for value in inputs))
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
-def _positive(method: str, argument: str, value: Any) -> None:
-    if not _is_int(value) or value < 1:
-        raise ArgumentError(
-            f"{method}: {argument} must be a positive int",
-            at=user_source(),
-            expected=f"{argument} >= 1",
-            given=repr(value),
-        )
-
-
-def _check_dataset(method: str, dataset: object) -> None:
-    if not isinstance(dataset, Dataset):
-        raise ArgumentError(
-            f"{method}: a dataset is needed", at=user_source(), expected="a dataset of graphrt.dataset",
-            given=type(dataset).__name__, fix="wrap arrays: dataset.NumpySlicesDataset((images, labels)).batch(32)",
-        )  # fmt: skip

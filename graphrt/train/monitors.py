@@ -1,11 +1,10 @@
-"""Callbacks that report: LossMonitor, TimeMonitor, History.
+"""Callbacks that print: LossMonitor, TimeMonitor.
 
-In: where training is, from the RunContext. Out: printed lines, or lists of what happened.
+In: where training is, from the RunContext. Out: printed lines.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
@@ -14,23 +13,7 @@ import numpy as np
 from ..errors import ArgumentError, NonFiniteError
 from ..frontend.location import user_source
 from .hooks import Callback, RunContext
-
-
-def emit(text: str) -> None:
-    """Print a line, above the progress bar if one is shown."""
-    tqdm = sys.modules.get("tqdm")
-    if tqdm is not None:
-        tqdm.tqdm.write(text)
-        sys.stdout.flush()
-    else:
-        print(text, flush=True)
-
-
-def last_loss(net_outputs: Any) -> np.float32:
-    """The loss among what a step returned (the first of several), averaged if it is not a scalar."""
-    if isinstance(net_outputs, (tuple, list)):
-        net_outputs = net_outputs[0]
-    return np.float32(np.mean(np.asarray(net_outputs)))
+from .report import emit, last_loss
 
 
 def non_finite_loss(loss: float | np.floating[Any], epoch: int, step: int) -> NonFiniteError:
@@ -83,7 +66,7 @@ class LossMonitor(Callback):
 class TimeMonitor(Callback):
     """Prints how long epochs take: `Train epoch time: 12.345 ms, per step time: 0.123 ms`.
 
-    `data_size`: steps to divide by; None takes the steps that were run.
+    `data_size`: steps to divide by; None takes the steps that were run. Evaluations in between do not count.
     """
 
     def __init__(self, data_size: int | None = None):
@@ -92,56 +75,18 @@ class TimeMonitor(Callback):
                 "TimeMonitor: data_size must be a positive int", at=user_source(), given=repr(data_size)
             )
         self._data_size = data_size
-        self._start = 0.0
+        self._start = self._evaluation = 0.0
 
     def epoch_begin(self, run_context: RunContext) -> None:
         self._start = time.perf_counter()
+
+    def on_eval_begin(self, run_context: RunContext) -> None:
+        self._evaluation = time.perf_counter()
+
+    def on_eval_end(self, run_context: RunContext) -> None:
+        self._start += time.perf_counter() - self._evaluation
 
     def epoch_end(self, run_context: RunContext) -> None:
         milliseconds = (time.perf_counter() - self._start) * 1e3
         steps = self._data_size or max(1, run_context.original_args().cur_step_in_epoch)
         emit(f"Train epoch time: {milliseconds:5.3f} ms, per step time: {milliseconds / steps:5.3f} ms")
-
-
-class History(Callback):
-    """Remembers losses and evaluations: what `Model.train` and `Model.fit` return.
-
-    `epoch`: epoch numbers; `history["loss"]`: mean loss of each epoch; `history["net_output"]`: last loss of each;
-    `history[<metric>]`: results of evaluations; `losses`: float32 array of every step's loss.
-    """
-
-    def __init__(self) -> None:
-        self._clear()
-
-    def _clear(self) -> None:
-        self.epoch: list[int] = []
-        self.history: dict[str, list[Any]] = {}
-        self._sinks: list[np.ndarray] = []
-        self._epoch_sinks: list[np.ndarray] = []
-
-    @property
-    def losses(self) -> np.ndarray:
-        """Every step's loss, float32."""
-        return np.concatenate(self._sinks) if self._sinks else np.zeros(0, np.float32)
-
-    def begin(self, run_context: RunContext) -> None:
-        self._clear()  # a History tells about one run
-
-    def epoch_begin(self, run_context: RunContext) -> None:
-        self._epoch_sinks = []
-
-    def step_end(self, run_context: RunContext) -> None:
-        losses = run_context.original_args().losses
-        self._sinks.append(losses)
-        self._epoch_sinks.append(losses)
-
-    def epoch_end(self, run_context: RunContext) -> None:
-        parameters = run_context.original_args()
-        losses = np.concatenate(self._epoch_sinks)
-        self.epoch.append(parameters.cur_epoch_num)
-        entries = {"loss": float(losses.mean(dtype=np.float64)), "net_output": float(losses[-1])}
-        for name, value in (entries | (parameters.eval_results or {})).items():
-            self.history.setdefault(name, []).append(value)
-
-    def __repr__(self) -> str:
-        return f"<History of {len(self.losses)} steps: {self.history}>"

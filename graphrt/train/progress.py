@@ -6,10 +6,13 @@ In: where training is, a few times a second. Out: one line on stderr that disapp
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 from .hooks import Callback, RunContext
-from .monitors import last_loss
+from .report import last_loss
+
+INTERVAL = 0.1  # seconds between two drawings
 
 
 def is_interactive() -> bool:
@@ -23,6 +26,7 @@ class ProgressBar(Callback):
     def __init__(self, enabled: bool | None = None):
         self._enabled = enabled
         self._bar: Any = None
+        self._shown = 0.0  # when it was last drawn after a step
 
     def begin(self, run_context: RunContext) -> None:
         if self._enabled is False or (self._enabled is None and not is_interactive()):
@@ -38,6 +42,13 @@ class ProgressBar(Callback):
         self._show(parameters, parameters.cur_step_num + len(parameters.sink_losses), parameters.sink_losses)
 
     def step_end(self, run_context: RunContext) -> None:
+        parameters = run_context.original_args()
+        now = time.perf_counter()
+        if now - self._shown >= INTERVAL:  # step by step, drawing would cost more than training
+            self._shown = now
+            self._show(parameters, parameters.cur_step_num, parameters.losses)
+
+    def epoch_end(self, run_context: RunContext) -> None:
         parameters = run_context.original_args()
         self._show(parameters, parameters.cur_step_num, parameters.losses)
 

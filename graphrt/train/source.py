@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..dataset.plan import ResidentPlan
+from ..frontend.parameter import Parameter
 from ..frontend.trace import Traced
 from ..runtime.result import SinkResult
 
@@ -25,8 +26,38 @@ class StepSource(Protocol):
     def steps_per_epoch(self) -> int | None:
         """Steps of one pass; None where only a pass can tell."""
 
+    @property
+    def position(self) -> dict[str, Any]:
+        """Where the next step will read: plain numbers, and arrays by name under "arrays" where there are some."""
+
+    @property
+    def at_pass_begin(self) -> bool:
+        """Whether the next step is the first of a pass."""
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What a position makes sense with: plain values that must be the same when it is restored."""
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """Every Parameter that the compiled steps read or update, by label."""
+
+    @property
+    def cells(self) -> dict[int, Any]:
+        """id -> every Cell that ran in the compiled steps."""
+
+    def restore(self, position: Mapping[str, Any]) -> None:
+        """Go on from a `position`."""
+
+    @property
+    def data_wait(self) -> float:
+        """The share of the time of `run` that was spent waiting for data."""
+
     def begin_epoch(self) -> None:
         """Go to the beginning of a pass."""
+
+    def close(self) -> None:
+        """Let threads and files go; a later `run` begins a new pass."""
 
     def run(
         self, steps: int | None, progress: Progress | None = None, within_pass: bool = False
@@ -47,6 +78,16 @@ class CompiledStep:
         """Label -> memory of every parameter the step reads or updates."""
         return {label: array for traced in self.traces for label, array in traced.state.items()}
 
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """Label -> every Parameter the step reads or updates."""
+        return {label: parameter for traced in self.traces for label, parameter in traced.parameters.items()}
+
+    @property
+    def cells(self) -> dict[int, Any]:
+        """id -> every Cell that ran in the step."""
+        return {id(cell): cell for traced in self.traces for cell in traced.cells}
+
 
 class ResidentSteps:
     """Steps over columns in memory: batches are gathered inside the native loop."""
@@ -61,9 +102,44 @@ class ResidentSteps:
         """Where the next step will read: total steps, passes completed, sample of the pass."""
         return dict(self._step.sink.position)
 
+    def restore(self, position: Mapping[str, Any]) -> None:
+        self._step.sink.position = dict(position)
+
+    def place_after(self, steps: int) -> dict[str, int]:
+        """The position after so many steps from the beginning of training."""
+        passes, batches = divmod(steps, self._plan.steps_per_pass)
+        return {"step": steps, "epoch": passes, "cursor": batches * self._plan.batch_size}
+
+    @property
+    def at_pass_begin(self) -> bool:
+        return self.position["cursor"] == 0
+
+    @property
+    def description(self) -> dict[str, Any]:
+        plan = self._plan
+        return {
+            "samples": plan.size, "batch_size": plan.batch_size, "drop_remainder": plan.drop_remainder,
+            "shuffle": plan.shuffle, "columns": list(plan.columns),
+        }  # fmt: skip
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        return self._step.parameters
+
+    @property
+    def cells(self) -> dict[int, Any]:
+        return self._step.cells
+
     @property
     def steps_per_epoch(self) -> int:
         return self._plan.steps_per_epoch
+
+    @property
+    def data_wait(self) -> float:
+        return 0.0
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     def begin_epoch(self) -> None:
         place = self.position

@@ -6,12 +6,13 @@ import re
 import signal
 import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from graphrt.errors import ArgumentError, NonFiniteError
-from graphrt.train import Callback, History, LossMonitor, ProgressBar, TimeMonitor
+from graphrt.train import Callback, History, LossMonitor, Metric, ProgressBar, TimeMonitor
 
 from .conftest import weights
 
@@ -156,6 +157,31 @@ def test_time_monitor(make_model, resident, capsys):
             r"Train epoch time: +([\d.]+) ms, per step time: +([\d.]+) ms", line
         ).groups()
         assert float(per_step) == pytest.approx(float(total) / 4, abs=2e-3)
+
+
+def test_time_monitor_leaves_evaluations_out(make_model, resident, capsys, monkeypatch):
+    from graphrt.train import monitors
+
+    now = [100.0]
+    monkeypatch.setattr(monitors, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    class Slow(Metric):
+        def clear(self):
+            now[0] += 5.0
+
+        def update(self, *inputs):
+            pass
+
+        def eval(self):
+            return 0
+
+    class Step(Callback):
+        def step_end(self, run_context):
+            now[0] += 0.25
+
+    model = make_model(metrics={"slow": Slow()})
+    model.fit(2, resident(), resident(), callbacks=[Step(), TimeMonitor()])
+    assert capsys.readouterr().out == "Train epoch time: 250.000 ms, per step time: 62.500 ms\n" * 2
 
 
 def test_history(make_model, resident):

@@ -40,11 +40,13 @@ def test_loss_mse_mae():
 
 
 def test_names():
+    arguments = {"fbeta": (2.0,), "confusion_matrix": (3,), "topk": (3,)}
     for name in metrics.names():
-        assert isinstance(metrics.get_metric_fn(name), metrics.Metric)
+        assert isinstance(metrics.get_metric_fn(name, *arguments.get(name, ())), metrics.Metric)
     assert list(metrics.as_metrics(["acc", metrics.MSE()])) == ["acc", "mse"]
     assert list(metrics.as_metrics({"mine": "loss"})) == ["mine"]
     assert nn.Accuracy is metrics.Accuracy
+    assert isinstance(nn.get_metric_fn("precision", eval_type="multilabel"), nn.Precision)
 
 
 def test_argmax_with_one_hot_exact_message():
@@ -68,7 +70,7 @@ def test_argmax_with_one_hot_exact_message():
         (lambda: metrics.Accuracy()(SCORES), ArgumentError, "takes outputs and labels"),
         (lambda: metrics.Loss()(1.0, 2.0), ArgumentError, "takes the loss"),
         (lambda: metrics.Accuracy().eval(), DataError, "nothing to average"),
-        (lambda: metrics.Accuracy("multilabel"), ArgumentError, "eval_type"),
+        (lambda: metrics.Accuracy("regression"), ArgumentError, "eval_type"),
         (lambda: metrics.TopKCategoricalAccuracy(0), ArgumentError, "positive"),
         (lambda: metrics.as_metrics(["acc", "acc"]), ArgumentError, "two metrics"),
     ],
