@@ -63,7 +63,7 @@ def _has_no_form(case, dtype):
         name in NO_ONNX_FORM
         or (name.startswith("shift") and is_integer)  # unsigned only
         or (name.startswith("conv2d") and is_integer)
-        or (name == "conv2d_backward_weight" and case.op.groups > 1)
+        or (name.startswith("conv2d_backward_weight") and case.op.groups > 1)
     )
 
 
