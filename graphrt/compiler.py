@@ -109,7 +109,9 @@ def lower(
     from .schedule.work import useful_threads
 
     chosen = target()
-    planned = schedule(prepare(graph, whole_row(chosen.lanes), chosen.lanes, record), chosen.lanes)
+    planned = schedule(
+        prepare(graph, whole_row(chosen.lanes), chosen.lanes, chosen.has_bfloat_dots, record), chosen.lanes
+    )
     memory = plan_schedule(planned)
     if record is not None:
         record("fused", FusedKernels(planned, memory))
@@ -117,7 +119,9 @@ def lower(
     kernels = [PlacedKernel(*build_kernel(g, planned.slots, chosen.lanes, count)) for g in planned.groups]
     if record is not None:
         record("loops", [placed.kernel for placed in kernels])
-    step = lower_step(planned, kernels, memory, name, threads=count, profile=profile)
+    step = lower_step(
+        planned, kernels, memory, name, threads=count, profile=profile, dot_pairs=chosen.has_bfloat_dots
+    )
     if record is not None:
         record("llvm", step)
     return step

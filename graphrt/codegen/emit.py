@@ -20,9 +20,10 @@ from .emit_scalars import ScalarEmitter
 from .emit_text import I64, Value
 
 
-def emit(kernel: ir.Kernel) -> tuple[str, set[str]]:
-    """The function's text and the declarations it needs."""
+def emit(kernel: ir.Kernel, dot_pairs: bool = False) -> tuple[str, set[str]]:
+    """The function's text and the declarations it needs. `dot_pairs`: the processor has AVX512-BF16's dot product."""
     emitter = FunctionEmitter(kernel)
+    emitter.dot_pairs = dot_pairs
     return emitter.function(), emitter.declarations
 
 
@@ -36,7 +37,7 @@ class FunctionEmitter(ScalarEmitter):
 
     def function(self) -> str:
         """The text of the whole function."""
-        written = self.kernel.written()
+        written = self.written = self.kernel.written()
         arguments = []
         for buffer, name in self.pointers.items():
             access = "" if buffer in written else " readonly"

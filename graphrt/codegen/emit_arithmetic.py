@@ -87,6 +87,25 @@ def fused_multiply_add(writer: Writer, x: Value, y: Value, z: Value) -> Value:
     return writer.call(x.type, f"llvm.fma.{x.type.suffix}", x, y, z)
 
 
+def pair_dot(writer: Writer, x: Value, y: Value, z: Value, instruction: bool) -> Value:
+    """See `ir.PairDot`. Without the instruction for a whole vector: two fused multiplications."""
+    if instruction and z.lanes == 16:
+        name, pairs = "llvm.x86.avx512bf16.dpbf16ps.512", z.type.__class__("bfloat", 32)
+        halves = [writer.value(f"bitcast {v} to {pairs}", pairs) for v in (x, y)]
+        return writer.call(z.type, name, z, *halves)
+    for shift in (True, False):
+        factors = []
+        for v in (x, y):
+            word = (
+                f"shl {v}, {writer.constant(16, v.type)}"
+                if shift
+                else f"and {v}, {writer.constant(0xFFFF0000, v.type)}"
+            )
+            factors.append(writer.value(f"bitcast {writer.value(word, v.type)} to {z.type}", z.type))
+        z = fused_multiply_add(writer, factors[0], factors[1], z)
+    return z
+
+
 def select(writer: Writer, condition: Value, x: Value, y: Value) -> Value:
     return writer.value(f"select {condition}, {x}, {y}", x.type)
 

@@ -15,6 +15,7 @@ from ..loops.index import Index
 from .emit_index import IndexEmitter
 from .emit_text import I1, I8, I32, POINTER, Type, Value
 
+MOST_STRIDE = 4  # between lanes up to which loading everything in between beats a gather
 Access = Literal["uniform", "contiguous", "varying"]
 
 
@@ -24,6 +25,9 @@ class MemoryEmitter(IndexEmitter):
     def __init__(self, lanes: int, buffers: Sequence[ir.Buffer]):
         super().__init__(lanes)
         self.pointers = {buffer: f"%b{k}" for k, buffer in enumerate(buffers)}
+        self.written: set[ir.Buffer] = (
+            set()
+        )  # those the function stores to: what was read from them may be outdated
 
     # ---- loads
 
@@ -40,7 +44,10 @@ class MemoryEmitter(IndexEmitter):
             return self._from_memory(value, buffer.dtype)
         mask = self.mask(predicate)
         vector = self.vector(element.element)
-        if access != "contiguous" or (mask is not None and self._is_wide(buffer.dtype.size)):
+        strided = self._strided_load(buffer, address) if access == "varying" and mask is None else None
+        if strided is not None:
+            value = strided
+        elif access != "contiguous" or (mask is not None and self._is_wide(buffer.dtype.size)):
             value = self._gather(buffer, address, mask)
         else:
             pointer = self._pointer(buffer, start)
@@ -54,6 +61,48 @@ class MemoryEmitter(IndexEmitter):
         name = f"llvm.masked.load.{vector.suffix}.p0"
         arguments = (Value(pointer, POINTER), _alignment(align), mask, Value(vector.zero, vector))
         return self.value(self._masked_call(str(vector), name, *arguments), vector)
+
+    def _strided_load(self, buffer: ir.Buffer, address: Index) -> Value | None:
+        """Every second (to fourth) element by whole loads and shuffles; None where that would leave the buffer. Loads
+        begin at a multiple of the stride, so that neighbours such as the halves of pairs share them."""
+        assert self.vector_variable is not None
+        stride = address.coefficient(self.vector_variable)
+        rest = address - Index({self.vector_variable: stride})
+        if not 2 <= stride <= MOST_STRIDE or self.is_varying(rest):
+            return None
+        phase = rest.constant % stride
+        start = rest - phase
+        if start.low < 0 or start.high + stride * self.lanes > buffer.elements:
+            return None
+        vector = self.vector(buffer.dtype.llvm)
+        loads = []
+        for k in range(stride):
+            key = ("strided", buffer, start, k)
+            loaded = self.recall(key)
+            if loaded is None:
+                pointer = self._pointer(buffer, start + k * self.lanes)
+                loaded = self.value(f"load {vector}, ptr {pointer}, align {buffer.dtype.size}", vector)
+                if buffer not in self.written:
+                    self.remember(key, loaded)
+            loads.append(loaded)
+        picked, count = loads[0], self.lanes
+        for k in range(1, stride):  # vectors side by side in one twice (thrice) as long
+            both = Type(vector.element, count + self.lanes)
+            wide = self._widened(loads[k], count) if count > self.lanes else loads[k]
+            order = [*range(count), *range(count, count + self.lanes)]
+            picked = self._shuffle(picked, wide, order, both)
+            count += self.lanes
+        order = [phase + stride * lane for lane in range(self.lanes)]
+        return self._shuffle(picked, picked, order, vector)
+
+    def _widened(self, x: Value, count: int) -> Value:
+        """x in the first lanes of a vector of `count` lanes."""
+        order = [min(k, self.lanes) for k in range(count)]
+        return self._shuffle(x, x, order, Type(x.type.element, count))
+
+    def _shuffle(self, x: Value, y: Value, order: Sequence[int], type_: Type) -> Value:
+        mask = ", ".join(f"i32 {k}" for k in order)
+        return self.value(f"shufflevector {x}, {y}, <{len(order)} x i32> <{mask}>", type_)
 
     def _gather(self, buffer: ir.Buffer, address: Index, mask: Value | None) -> Value:
         pointers = self._lane_pointers(buffer, address)

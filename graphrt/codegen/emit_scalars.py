@@ -22,6 +22,7 @@ class ScalarEmitter(MemoryEmitter):
     def __init__(self, lanes: int, buffers: Sequence[ir.Buffer]):
         super().__init__(lanes, buffers)
         self.slots: dict[ir.Register, str] = {}
+        self.dot_pairs = False  # whether the processor has an instruction for PairDot
 
     def scalar(self, scalar: ir.Scalar) -> Value:
         """The value of a scalar tree; iterative, because trees may be deep."""
@@ -66,6 +67,8 @@ class ScalarEmitter(MemoryEmitter):
             values = [self.splat(value) for value in values]
         if isinstance(node, ir.Fma):
             return arithmetic.fused_multiply_add(self, *values)
+        if isinstance(node, ir.PairDot):
+            return arithmetic.pair_dot(self, values[0], values[1], values[2], self.dot_pairs)
         if isinstance(node, ir.Select):
             return arithmetic.select(self, *values)
         if isinstance(node, ir.Cast):
@@ -113,7 +116,7 @@ def _operands(node: ir.Scalar) -> list[ir.Scalar]:
         return [node.x]
     if isinstance(node, ir.Binary):
         return [node.x, node.y]
-    if isinstance(node, ir.Fma):
+    if isinstance(node, ir.Fma | ir.PairDot):
         return [node.x, node.y, node.z]
     if isinstance(node, ir.Select):
         return [node.condition, node.x, node.y]

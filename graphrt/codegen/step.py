@@ -113,8 +113,9 @@ def lower_step(
     name: str,
     threads: int,
     profile: bool = False,
+    dot_pairs: bool = False,
 ) -> LoweredStep:
-    """The LLVM IR of one step called `name`, planned for `threads` threads.
+    """The LLVM IR of one step called `name`, planned for `threads` threads. `dot_pairs`: see `emit`.
 
     With `profile` the step also binds the state "profile", int64[threads, kernels + 1, 8], and adds the cycles
     each thread spends in every kernel (column 0) and waiting after it (column 1). The last row: cycles of whole steps
@@ -146,7 +147,7 @@ def lower_step(
     )
     for number, placed in enumerate(kernels):
         kernel = placed.kernel
-        text, wants = emit(kernel)
+        text, wants = emit(kernel, dot_pairs)
         declarations |= wants
         key = text.replace(f"@{kernel.name}(", "@(", 1)
         if key not in functions:

@@ -61,6 +61,7 @@ class Target:
     triple: str
     lanes: int
     is_host_compatible: bool
+    has_bfloat_dots: bool = False  # AVX512-BF16: sums of products of bfloat16 pairs in one instruction
 
     @property
     def is_x86(self) -> bool:
@@ -108,6 +109,7 @@ def _target(name: str) -> Target:
             triple,
             _lanes(triple, present),
             True,
+            "avx512bf16" in present,
         )
     if name not in PROCESSORS:
         raise ArgumentError(
@@ -121,7 +123,8 @@ def _target(name: str) -> Target:
         ("x86_64", "amd64") if triple == _X86 else ("aarch64", "arm64")
     )
     compatible = same_machine and all(host_features.get(feature, False) for feature in needs)
-    return Target(name, _whole_registers(triple, ""), triple, _lanes(triple, frozenset(needs)), compatible)
+    lanes = _lanes(triple, frozenset(needs))
+    return Target(name, _whole_registers(triple, ""), triple, lanes, compatible, "avx512bf16" in needs)
 
 
 def _host_features() -> dict[str, bool]:

@@ -23,7 +23,12 @@ from .tensor import Tensor
 from .trace import current_trace
 
 EAGER_CALLS = 2  # of a Cell that is compiled when repeated, before it is
-_TRANSIENT = ("_specialiser", "_snapshot", "_owner", "_eager_calls")  # caches, and a link upwards: not copied, not pickled
+_TRANSIENT = (
+    "_specialiser",
+    "_snapshot",
+    "_owner",
+    "_eager_calls",
+)  # caches, and a link upwards: not copied, not pickled
 
 
 class Cell:
@@ -40,7 +45,9 @@ class Cell:
     _cells: dict[str, Cell]
     _params: dict[str, Parameter]
     _owner: weakref.ref[Cell] | None  # the Cell whose name for this one is part of the parameters' names
-    _compiled_when_repeated = False  # for Cells of which we know that they compute on tensors and do nothing else
+    _compiled_when_repeated = (
+        False  # for Cells of which we know that they compute on tensors and do nothing else
+    )
     _graphrt_compiled = False  # set by @graphrt.compile, on the class or on one instance
 
     def __init__(self, auto_prefix: bool = True, flags: dict[str, Any] | None = None):

@@ -118,8 +118,12 @@ class _Builder:
                 left, right = operands(self.composer, self.anchor, self.spec, point, window, inside)
                 if left is None:
                     continue
+                total = ir.Read(register, along)
+                if getattr(self.anchor.op, "pairs", False):
+                    statements.append(ir.Assign(register, ir.PairDot(left, right, total)))
+                    continue
                 left, right = (self.composer.builder.cast(x, self.sum_type) for x in (left, right))
-                statements.append(ir.Assign(register, _multiply_add(left, right, ir.Read(register, along))))
+                statements.append(ir.Assign(register, _multiply_add(left, right, total)))
         return statements
 
     def _finish(self, points, totals) -> list[ir.Store]:

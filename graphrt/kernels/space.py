@@ -19,6 +19,8 @@ Slots = Mapping[Node, Slot]
 
 # Relative time of one vector access by how its lanes touch memory (measured: gathers cost about one cycle per lane).
 ACCESS_COST = {"uniform": 0.4, "contiguous": 1.0, "varying": 14.0}
+SHORT_STRIDE = 4  # between lanes, up to which vectors are picked from whole loads: this much for each of them
+STRIDED_COST = 1.5
 SERIAL_WORK = 6000  # element operations below which a second thread costs more than it saves
 
 
@@ -113,9 +115,21 @@ def access(address: Index, var: Var) -> str:
     return "varying"
 
 
+def _load_cost(address: Index, var: Var) -> float:
+    kind = access(address, var)
+    stride = address.coefficient(var)
+    if (
+        kind == "varying"
+        and 2 <= stride <= SHORT_STRIDE
+        and var not in (address - as_index(var) * stride).vars()
+    ):
+        return STRIDED_COST * stride
+    return ACCESS_COST[kind]
+
+
 def access_cost(scalars: Iterable[ir.Scalar], stores: Iterable[ir.Store], var: Var) -> float:
     """Relative memory cost of one vector of lanes."""
-    total = sum(ACCESS_COST[access(load.address, var)] for load in loads(scalars))
+    total = sum(_load_cost(load.address, var) for load in loads(scalars))
     return total + 1.5 * sum(ACCESS_COST[access(store.address, var)] for store in stores)
 
 

@@ -7,7 +7,7 @@
               | Assign(register, value)                      registers are SSA values after promotion, never arrays
               | Prefetch(buffer, address, write)             a hint: that cache line will be used soon
               | TransposeLanes(registers)                 as many registers as lanes: register j lane k <-> register k lane j
-    Scalar    = Constant | Load | Unary | Binary | Fma | Select | Cast | Bitcast | IndexValue | Read(register)
+    Scalar    = Constant | Load | Unary | Binary | Fma | PairDot | Select | Cast | Bitcast | IndexValue | Read(register)
               | InRange(index, low, high) | LaneReduce(combine, value)
 
 Inside a `vector` loop (its extent is the lane count) every scalar that depends on the loop variable is a vector; the
@@ -130,6 +130,24 @@ class Fma(Scalar):
     @property
     def dtype(self) -> DType:  # type: ignore[override]
         return self.x.dtype
+
+
+@dataclass(frozen=True, eq=False)
+class PairDot(Scalar):
+    """x.low * y.low + x.high * y.high + z in float32, where x and y are uint32 words of two bfloat16 each. How the
+    three are rounded, and whether denormals count, is up to the processor."""
+
+    x: Scalar
+    y: Scalar
+    z: Scalar
+    vars: frozenset[Var] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vars", self.x.vars | self.y.vars | self.z.vars)
+
+    @property
+    def dtype(self) -> DType:  # type: ignore[override]
+        return self.z.dtype
 
 
 @dataclass(frozen=True, eq=False)

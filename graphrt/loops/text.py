@@ -31,6 +31,7 @@ from .ir import (
     LaneReduce,
     Load,
     Loop,
+    PairDot,
     Prefetch,
     Read,
     Scalar,
@@ -154,6 +155,8 @@ class _Printer:
                 return f"({parts[0]} {_INFIX[scalar.op]} {parts[1]})"
             case Unary() | Binary():
                 return f"{scalar.op}({', '.join(parts)})"
+            case PairDot():
+                return f"dot({', '.join(parts)})"
             case Fma():
                 return f"fma({', '.join(parts)})"
             case Select():
@@ -180,7 +183,7 @@ def _parts(scalar: Scalar) -> list[Scalar]:
             return _in_index(scalar.index)
         case Binary():
             return [scalar.x, scalar.y]
-        case Fma():
+        case Fma() | PairDot():
             return [scalar.x, scalar.y, scalar.z]
         case Select():
             return [scalar.condition, scalar.x, scalar.y]

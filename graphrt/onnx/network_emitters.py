@@ -7,8 +7,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..dtypes import int64
 from .emitters import emitter, operands, same_name
 from .symbolic import SymbolicNode, is_static
@@ -136,32 +134,17 @@ def _conv2d_backward_input(writer: Writer, node: SymbolicNode) -> str:
 @emitter("conv2d_backward_weight")
 def _conv2d_backward_weight(writer: Writer, node: SymbolicNode) -> str:
     """A convolution of the image by the gradient, with samples and channels exchanged."""
-    return _weight_gradient(writer, node, [writer.value(x) for x in node.inputs], node.extents(2))
-
-
-@emitter("conv2d_backward_weight_lanes")
-def _conv2d_backward_weight_lanes(writer: Writer, node: SymbolicNode) -> str:
-    """A weight gradient of every lanes-th sample for each lane, stacked along a last axis."""
-    lanes = node.static("lanes")
-    parts = []
-    for lane in range(lanes):
-        bounds = [writer.integers(n) for n in (lane, np.iinfo(np.int64).max, 0, lanes)]
-        samples = [writer.emit("Slice", writer.value(x), *bounds) for x in node.inputs]
-        part = _weight_gradient(writer, node, samples, node.static("weight_shape")[2:])
-        parts.append(writer.emit("Unsqueeze", part, writer.integers(4)))
-    return writer.emit("Concat", *parts, axis=4)
-
-
-def _weight_gradient(writer: Writer, node: SymbolicNode, values: list[str], kernel: Sequence[int]) -> str:
+    image, gradient = node.inputs
     if node.static("groups") != 1:
         raise node.error("export: the weight gradient of a grouped convolution has no ONNX form")
-    attributes = _convolution_attributes(node, node.inputs[1].extents(2))
+    attributes = _convolution_attributes(node, gradient.extents(2))
     attributes["strides"], attributes["dilations"] = attributes["dilations"], attributes["strides"]
-    exchanged = [writer.emit("Transpose", x, perm=[1, 0, 2, 3]) for x in values]
+    exchanged = [writer.emit("Transpose", writer.value(x), perm=[1, 0, 2, 3]) for x in (image, gradient)]
     found = writer.emit("Conv", *exchanged, **attributes)
     found = writer.emit("Transpose", found, perm=[1, 0, 2, 3])
     # rows and columns that the stride left over would be taps beyond the kernel
-    bounds = [writer.integers(*numbers) for numbers in ((0, 0), kernel, (2, 3))]
+    kernel = node.extents(2)
+    bounds = [writer.integers(*values) for values in ((0, 0), kernel, (2, 3))]
     return writer.emit("Slice", found, *bounds)
 
 

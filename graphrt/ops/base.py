@@ -43,6 +43,9 @@ class ElementBuilder(Protocol):
 
     def cast(self, x: Scalar, dtype: Any) -> Scalar: ...
 
+    def bitcast(self, x: Scalar, dtype: Any) -> Scalar:
+        """The same bits as another type of the same size."""
+
     def index_value(self, index: Index, dtype: Any) -> Scalar:
         """An index as a number."""
 

@@ -13,6 +13,7 @@ from .explicit_padding import explicit_padding
 from .fold_constants import fold_constants
 from .lane_sums import lane_sums
 from .merge_duplicates import merge_duplicates
+from .pair_products import pair_products
 from .remove_dead import remove_dead
 from .simplify import simplify
 from .transposed_products import transposed_products
@@ -54,17 +55,19 @@ def prepare(
     graph: Graph,
     whole_row: int = 0,
     lanes: int = 0,
+    dot_pairs: bool = False,
     record: Callable[[str, Any], None] | None = None,
 ) -> Graph:
     """`graph` in the form scheduling wants: padding explicit, large sums split, products untransposed, and what that
     duplicated merged.
 
-    `whole_row`: see `explicit_padding`; `lanes`: see `lane_sums`. Verified and recorded like the passes of `run`.
+    `whole_row`: see `explicit_padding`; `lanes`: see `lane_sums`; `dot_pairs`: see `pair_products`. Verified and recorded like the passes of `run`.
     """
     passes: tuple[tuple[str, Pass], ...] = (
         ("explicit_padding", lambda g: explicit_padding(g, whole_row)),
         ("lane_sums", lambda g: lane_sums(g, lanes)),
         ("transposed_products", transposed_products),
+        ("pair_products", lambda g: pair_products(g, dot_pairs)),
         ("merge_lowered", merge_duplicates),
     )
     return run(

@@ -87,7 +87,8 @@ def _users_first(roots: Sequence[Node], group: Group, slots: Mapping[Node, Slot]
 def _flops(node: Node) -> int:
     types = [operand.type for operand in node.inputs]
     if isinstance(node.op, ContractionOp):
-        return 2 * contraction_terms(node.op.contraction(types), types[0])
+        products = contraction_terms(node.op.contraction(types), types[0])
+        return (4 if getattr(node.op, "pairs", False) else 2) * products
     return node.op.flops(*types)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from differential import mismatch
 
-from graphrt.dtypes import DType, as_dtype, float32, float64, int32
+from graphrt.dtypes import DType, as_dtype, bfloat16, float32, float64, int32
 from graphrt.errors import ShapeError
 from graphrt.ir import Graph, Node, Op, TensorType, apply, input_node
 from graphrt.ops import build
@@ -185,6 +185,33 @@ def test_large_epilogues_are_fetched_ahead(threads: int) -> None:
     y = build.relu(build.add(apply(Conv2d(padding=(1, 1, 1, 1)), x, w), residual))
     graph = Graph((x, w, residual), (y, build.reduce_sum(y, (0,))), {}, "epilogue")
     assert_native(graph, threads=threads)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_products_of_pairs(threads: int) -> None:
+    """bfloat16 products as the instruction for pairs computes them: whole numbers are exact in either."""
+    outputs, inputs = [], []
+    for k, (rows, terms, columns) in enumerate(((64, 101, 33), (17, 8, 16), (40, 96, 200))):
+        x = input_node(f"x{k}", TensorType((rows, terms), float32))
+        w = input_node(f"w{k}", TensorType((columns, terms), float32))
+        half_x, half_w = (build.cast(t, bfloat16) for t in (x, w))
+        y = build.matmul(half_x, build.transpose(half_w))
+        gradient = build.matmul(build.transpose(half_x), y)  # terms along the samples
+        inputs += [x, w]
+        outputs += [build.cast(y, float32), build.cast(gradient, float32)]
+    assert_native(Graph(tuple(inputs), tuple(outputs), {}, "pairs"), threads=threads)
+
+
+@pytest.mark.parametrize("step", [2, 3, 4, 5])
+def test_reading_every_second_element(step: int) -> None:
+    """Short strides are picked from whole vectors, also at the end of a buffer and behind an in-place update."""
+    x = input_node("x", TensorType((7, 16 * step + 1), float32))
+    state = input_node("s", TensorType((48 * step,), float32), "state")
+    parts = [build.getitem(x, (slice(None), slice(k, None, step))) for k in range(step)]
+    shifted = build.getitem(state, slice(1, None, step))
+    moved = build.add(state, build.broadcast_to(build.reduce_sum(shifted, (0,)), state.shape))
+    graph = Graph((x, state), (*[build.neg(p) for p in parts], build.neg(shifted)), {state: moved}, "strides")
+    assert_native(graph)
 
 
 def test_depthwise_convolution() -> None:

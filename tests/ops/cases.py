@@ -21,6 +21,7 @@ from graphrt.ops import (
     gradient_control,
     losses,
     normalization,
+    pairs,
     random,
     scatter,
     views,
@@ -54,6 +55,9 @@ class Operand:
             values = rng.integers(int(low), int(high), size)
         elif self.domain == "bits":
             values = rng.integers(0, 2**32, size, dtype=np.uint64) & np.uint64(2 ** (8 * target.size) - 1)
+        elif self.domain == "pairs":  # two bfloat16 of ordinary size in each word
+            halves = rng.uniform(-2, 2, (2, size)).astype(np.float32).view(np.uint32) >> np.uint32(16)
+            values = halves[0] | halves[1] << np.uint32(16)
         elif not target.is_float:
             values = rng.integers(-9 if target.kind == "int" else 0, 10, size)
         elif self.domain == "any":
@@ -286,6 +290,11 @@ for left, right in (
 ):  # fmt: skip
     case(c.MatMul(), Operand(left), Operand(right), types=NUMBERS)
 case(c.MatMul(), Operand((3, 4)), Operand((4, 5)), types=HALVES, gradient=False)
+for axis, shape in ((0, (4, 3)), (1, (3, 5)), (1, (2, 1, 3)), (0, (0, 2))):
+    case(pairs.PackPairs(axis), Operand(shape), types=("bfloat16",), gradient=False, exact=True)
+for left, right in (((3, 4), (4, 5)), ((2, 3, 17), (2, 17, 33)), ((1, 0), (0, 2))):
+    words = [Operand(shape, "uint32", "pairs") for shape in (left, right)]
+    case(pairs.MatMulPairs(), *words, types=("uint32",), gradient=False)
 for image, weight, settings in (
     ((2, 2, 5, 4), (3, 2, 3, 2), {}),
     ((1, 1, 1, 1), (1, 1, 1, 1), {}),

@@ -101,6 +101,9 @@ class ScalarBuilder:
     def cast(self, x, dtype):
         return np.asarray(x).astype(as_dtype(dtype).numpy)[()]
 
+    def bitcast(self, x, dtype):
+        return np.asarray(x).view(as_dtype(dtype).numpy)[()]
+
     def index_value(self, index, dtype):
         return self.constant(number(index), dtype)
 
@@ -185,9 +188,16 @@ def _contraction(op, types, arrays):
                 continue
             at = tuple(c // s for c, s in zip(coordinates, step))
             if all(0 <= c < n for c, n in zip(at, left.shape)):
-                total = (
-                    total
-                    + left[at] * right[tuple(number(c) for c in spec.right_index(position(i), position(r)))]
-                )
+                other = right[tuple(number(c) for c in spec.right_index(position(i), position(r)))]
+                total = total + _product(op, left[at], other)
         output[i] = total
     return output
+
+
+def _product(op, x, y):
+    """One term of a contraction: of numbers, or of words that hold two bfloat16 each."""
+    if not getattr(op, "pairs", False):
+        return x * y
+    halves = [(np.uint32(v << np.uint32(16)), v & np.uint32(0xFFFF0000)) for v in (x, y)]
+    low, high = ([np.float32(word.view(np.float32)) for word in pair] for pair in zip(*halves))
+    return low[0] * low[1] + high[0] * high[1]

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_graphs import random_graph, random_values
 
-from graphrt.dtypes import float32, float64
-from graphrt.ir import Graph, Node, Source, TensorType, apply, input_node, source_scope
+from graphrt.dtypes import bfloat16, float32, float64
+from graphrt.ir import Graph, Node, Source, TensorType, apply, input_node, source_scope, topological_order
 from graphrt.ir.interpret import interpret
 from graphrt.ir.text import to_text
 from graphrt.ir.verify import verify
@@ -20,11 +20,13 @@ from graphrt.ops.contractions import Conv2d, Conv2dBackwardInput, Conv2dBackward
 from graphrt.passes import pipeline
 from graphrt.passes.explicit_padding import explicit_padding
 from graphrt.passes.lane_sums import lane_sums
+from graphrt.passes.pair_products import pair_products
 from graphrt.passes.transposed_products import swap_last, transposed_products
 
 PASSES = {
     "explicit_padding": explicit_padding,
     "lane_sums": lambda graph: lane_sums(graph, 16),
+    "pair_products": lambda graph: pair_products(graph, True),
     "transposed_products": transposed_products,
 }
 
@@ -54,6 +56,16 @@ def large_gradients() -> Graph:
     return Graph(tuple(inputs), tuple(outputs), {}, "gradients")
 
 
+def half_products() -> Graph:
+    """A dense layer in bfloat16, and a product too small to be worth packing for."""
+    x, w, v = tensor("x", 64, 101), tensor("w", 32, 101, kind="state"), tensor("v", 101, 3)
+    x, v = (build.cast(t, bfloat16) for t in (x, v))
+    y = build.matmul(x, build.transpose(build.cast(w, bfloat16)))
+    return Graph(
+        tuple(n for n in topological_order((x, w, v)) if n.is_input), (y, build.matmul(x, v)), {}, "half"
+    )
+
+
 def transposed_gradient() -> Graph:
     x, g = tensor("x", 32, 40), tensor("g", 32, 12)
     w = tensor("w", 12, 40, kind="state")
@@ -67,6 +79,7 @@ def transposed_gradient() -> Graph:
     [
         ("explicit_padding", padded_convolutions),
         ("lane_sums", large_gradients),
+        ("pair_products", half_products),
         ("transposed_products", transposed_gradient),
     ],
 )

@@ -129,7 +129,13 @@ def _train(directory, pipe):
 def kills(directory, seed, count=25):
     """Kill the training `count` times after a random number of system calls of saving, and let it end then."""
     draw = random.Random(seed)
-    for module in ("compiler", "codegen.stored_step", "runtime.sink", "passes.pipeline", "train.training_state"):
+    for module in (
+        "compiler",
+        "codegen.stored_step",
+        "runtime.sink",
+        "passes.pipeline",
+        "train.training_state",
+    ):
         importlib.import_module(f"graphrt.{module}")  # once, not in every child
     for _ in range(count):
         process, pipe = _in_child(lambda writing: _train(directory, writing))
