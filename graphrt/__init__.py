@@ -29,12 +29,16 @@ _NAMES: dict[str, tuple[str, str | None]] = {
     "jacfwd": ("frontend.jacobian", "jacfwd"),
     "hessian": ("frontend.jacobian", "hessian"),
     "jit_class": ("frontend.compile", "jit_class"),
+    "ms_class": ("frontend.compile", "jit_class"),
+    "tensor": ("frontend.tensor", "tensor"),
+    "from_numpy": ("frontend.tensor", "from_numpy"),
     "ms_function": ("frontend.compile", "compile"),
     "set_seed": ("context", "set_seed"),
     "get_seed": ("context", "get_seed"),
     "set_context": ("context", "set_context"),
     "get_context": ("context", "get_context"),
     "set_compat": ("context", "set_compat"),
+    "set_device": ("context", "set_device"),
     "GRAPH_MODE": ("context", "GRAPH_MODE"),
     "PYNATIVE_MODE": ("context", "PYNATIVE_MODE"),
     "Model": ("train", "Model"),
@@ -47,6 +51,16 @@ _NAMES: dict[str, tuple[str, str | None]] = {
     "torch_names": ("train", "torch_names"),
     "ModelCheckpoint": ("train", "ModelCheckpoint"),
     "CheckpointConfig": ("train", "CheckpointConfig"),
+    "Callback": ("train", "Callback"),
+    "EarlyStopping": ("train", "EarlyStopping"),
+    "History": ("train", "History"),
+    "LambdaCallback": ("train", "LambdaCallback"),
+    "LearningRateScheduler": ("train", "LearningRateScheduler"),
+    "LossMonitor": ("train", "LossMonitor"),
+    "ReduceLROnPlateau": ("train", "ReduceLROnPlateau"),
+    "RunContext": ("train", "RunContext"),
+    "SummaryCollector": ("train", "SummaryCollector"),
+    "TimeMonitor": ("train", "TimeMonitor"),
     "export": ("onnx", "export"),
     "GraphrtError": ("errors", "GraphrtError"),
     "errors": ("errors", None),
@@ -56,6 +70,7 @@ _NAMES: dict[str, tuple[str, str | None]] = {
     "amp": ("amp", None),
     "DynamicLossScaleManager": ("amp", "DynamicLossScaleManager"),
     "FixedLossScaleManager": ("amp", "FixedLossScaleManager"),
+    "LossScaleManager": ("amp", "LossScaleManager"),
     "build_train_network": ("amp", "build_train_network"),
     "ops": ("ops", None),
     "common": ("common", None),
@@ -68,20 +83,32 @@ _DTYPES = (
     "bfloat16", "float16", "float32", "float64",
 )  # fmt: skip
 _NAMES.update({name: ("dtypes", name) for name in _DTYPES})
+_NAMES.update({name: ("dtype", name) for name in ("double", "float_", "half", "int_", "single")})
 
 __all__ = [
     "GRAPH_MODE",
     "PYNATIVE_MODE",
+    "Callback",
     "CheckpointConfig",
     "DatasetHelper",
     "DynamicLossScaleManager",
+    "EarlyStopping",
     "FixedLossScaleManager",
     "GraphrtError",
+    "History",
+    "LambdaCallback",
+    "LearningRateScheduler",
+    "LossMonitor",
+    "LossScaleManager",
     "Model",
     "ModelCheckpoint",
     "Parameter",
     "ParameterTuple",
+    "ReduceLROnPlateau",
+    "RunContext",
+    "SummaryCollector",
     "Tensor",
+    "TimeMonitor",
     "__version__",
     "amp",
     "bfloat16",
@@ -99,6 +126,7 @@ __all__ = [
     "float16",
     "float32",
     "float64",
+    "from_numpy",
     "get_context",
     "get_grad",
     "get_seed",
@@ -121,7 +149,9 @@ __all__ = [
     "save_checkpoint",
     "set_compat",
     "set_context",
+    "set_device",
     "set_seed",
+    "tensor",
     "torch_names",
     "train",
     "uint8",
@@ -135,7 +165,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from . import amp, common, context, dataset, dtype, errors, nn, onnx, ops, train
-    from .amp import DynamicLossScaleManager, FixedLossScaleManager, build_train_network
+    from .amp import DynamicLossScaleManager, FixedLossScaleManager, LossScaleManager, build_train_network
     from .context import (
         GRAPH_MODE,
         PYNATIVE_MODE,
@@ -143,6 +173,7 @@ if TYPE_CHECKING:
         get_seed,
         set_compat,
         set_context,
+        set_device,
         set_seed,
     )  # fmt: skip
     from .dtypes import (
@@ -166,14 +197,24 @@ if TYPE_CHECKING:
     from .frontend.gradient import get_grad, grad, value_and_grad
     from .frontend.jacobian import hessian, jacfwd, jacrev, jvp, vjp
     from .frontend.parameter import Parameter, ParameterTuple
-    from .frontend.tensor import Tensor
+    from .frontend.tensor import Tensor, from_numpy, tensor
     from .frontend.vmap import vmap
     from .onnx import export
     from .train import (
+        Callback,
         CheckpointConfig,
         DatasetHelper,
+        EarlyStopping,
+        History,
+        LambdaCallback,
+        LearningRateScheduler,
+        LossMonitor,
         Model,
         ModelCheckpoint,
+        ReduceLROnPlateau,
+        RunContext,
+        SummaryCollector,
+        TimeMonitor,
         connect_network_with_dataset,
         data_sink,
         load_checkpoint,

@@ -99,6 +99,11 @@ def set_compat(version: str) -> _Restore:
     return set_context(compat=version)
 
 
+def set_device(device_target: str, device_id: int | None = None) -> None:
+    """`set_context(device_target=...)`: "CPU" is the only one, and `device_id` has no meaning here."""
+    set_context(device_target=device_target)
+
+
 # ------------------------------------------------------------------------------------------------ randomness
 
 _seed: int | None = None
@@ -142,6 +147,7 @@ def random_state() -> dict[str, int | None]:
 
 
 def restore_random_state(state: Mapping[str, Any]) -> None:
-    """Go on from a `random_state`. Unlike `set_seed` this starts nothing anew: streams in use stay as they are."""
+    """Go on from a `random_state`. Unlike `set_seed` this starts nothing anew: streams in use stay as they
+    are. `state`: what `random_state` returned."""
     global _seed, _entropy, _streams
     _seed, _entropy, _streams = state["seed"], state["entropy"], state["streams"]

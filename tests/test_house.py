@@ -26,7 +26,7 @@ PIPELINE = (
     "runtime",
 )
 BEYOND = {
-    "common": ("frontend", "ops"),
+    "common": ("dtype", "frontend", "ops"),
     "nn": ("common", "frontend", "ops"),
     "amp": ("frontend", "nn"),
     "dataset": ("common", "frontend", "ops"),

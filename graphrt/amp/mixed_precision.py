@@ -76,7 +76,7 @@ def auto_mixed_precision(network: Any, amp_level: str = "O0", dtype: Any = bfloa
     """Set the precision of a network by a level, see the table at the top of this module; returns the network.
 
     `dtype`: bfloat16 (the range of float32, hence no loss scaling) or float16. Raises ArgumentError for another level or
-    type.
+    type. `amp_level`: "O0" to "O3" or "auto".
     """
     _check_network("auto_mixed_precision", network)
     level = check_level("auto_mixed_precision", amp_level)

@@ -51,7 +51,8 @@ def build_train_network(
 
     `level`: see `auto_mixed_precision`. `loss_scale_manager`: a LossScaleManager or None; "auto" gives float16 at O2 and
     O3 a dynamic one. The Cell returns the loss, or (loss, overflow, factor) where overflows are looked for.
-    Raises ArgumentError for unknown levels and types.
+    Raises ArgumentError for unknown levels and types. `dtype`: bfloat16 or float16, what O1 to O3 compute in.
+    `boost_level` must be "O0".
     """
     if boost_level != "O0":
         raise ArgumentError(

@@ -105,7 +105,8 @@ class _He(Initializer):
 
 
 class HeUniform(_He):
-    """U(-bound, bound) with bound = gain sqrt(3 / fan); HeUniform(sqrt(5)) is U(+-1/sqrt(fan_in))."""
+    """U(-bound, bound) with bound = gain sqrt(3 / fan); HeUniform(sqrt(5)) is U(+-1/sqrt(fan_in)). `mode`,
+    `nonlinearity` and `negative_slope` as for `HeNormal`."""
 
     def fill(self, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
         bound = math.sqrt(3.0) * self.deviation(shape)
@@ -113,7 +114,8 @@ class HeUniform(_He):
 
 
 class HeNormal(_He):
-    """N(0, gain^2 / fan)."""
+    """N(0, gain^2 / fan). `mode`: "fan_in" or "fan_out". gain = sqrt(2 / (1 + negative_slope^2)) for
+    `nonlinearity` "leaky_relu", whose slope is `negative_slope`, and sqrt(2) for "relu"."""
 
     def fill(self, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
         return random.normal(0.0, self.deviation(shape), shape)

@@ -17,6 +17,7 @@ from .selection import (
     SequentialSampler,
     SubsetRandomSampler,
     SubsetSampler,
+    WeightedRandomSampler,
 )
 from .sources import NumpySlicesDataset
 from .stages import BatchInfo
@@ -24,6 +25,6 @@ from .stages import BatchInfo
 __all__ = [
     "BatchInfo", "Cifar10Dataset", "Dataset", "DistributedSampler", "FashionMnistDataset", "GeneratorDataset",
     "ImageFolderDataset", "IterableDataset", "MnistDataset", "NumpySlicesDataset", "RandomSampler", "ResidentPlan",
-    "Sampler", "SequentialSampler", "SubsetRandomSampler", "SubsetSampler", "config", "download",
+    "Sampler", "SequentialSampler", "SubsetRandomSampler", "SubsetSampler", "WeightedRandomSampler", "config", "download",
     "resident_plan", "transforms", "vision", "zip",
 ]  # fmt: skip

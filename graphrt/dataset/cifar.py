@@ -41,7 +41,8 @@ class Cifar10Dataset(ArraysDataset):
     another random order each pass; None means True. `num_samples`: use only the first ones. `sampler`, `num_shards`
     and `shard_id` as for NumpySlicesDataset.
 
-    Raises DataError if the folder or a file is missing, damaged or empty.
+    Raises DataError if the folder or a file is missing, damaged or empty. `dataset_dir`: the folder. `cache`
+    must be None.
     """
 
     def __init__(

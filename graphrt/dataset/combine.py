@@ -1,4 +1,4 @@
-"""Stages that choose rows or join datasets: `filter`, `zip`, `concat`, `split`.
+"""Stages that choose rows or join datasets: `filter`, `zip`, `concat`, `flat_map`, `split`.
 
 In: one or more datasets. Out: a dataset; with a table where the datasets have one that stays the same every pass.
 """
@@ -38,7 +38,11 @@ class TableDataset(Dataset):
     def _table(self) -> Table:
         return self._source
 
-    def _known_size(self) -> int:
+    @property
+    def _varies(self) -> bool:
+        return self._source.varies
+
+    def _size(self, count: bool = False) -> int:
         return self._source.size
 
     def _label(self) -> str:
@@ -92,7 +96,7 @@ class FilterDataset(Stage):
 
     def _table(self) -> Table | None:
         table = self._parent._table()
-        if table is None or not table.is_symbolic or table.is_random:
+        if table is None or not table.is_symbolic or table.is_random or table.draw is not None:
             return None
         if self._chosen is None:
             self._chosen = np.array(
@@ -100,9 +104,11 @@ class FilterDataset(Stage):
             )
         return table.select(self._chosen)
 
-    def _known_size(self) -> int | None:
+    def _size(self, count: bool = False) -> int | None:
         table = self._table()
-        return None if table is None else table.size
+        if table is not None:
+            return table.size
+        return self._count_rows() if count else None
 
     def _label(self) -> str:
         return f"filter({name_of(self._predicate)})"
@@ -159,7 +165,7 @@ class ZipDataset(_JoinedDataset):
 
     def _table(self) -> Table | None:
         tables = [parent._table() for parent in self._parents]
-        if any(t is None or t.shuffle for t in tables):
+        if any(t is None or t.varies for t in tables):
             return None
         whole: list[Table] = [t for t in tables if t is not None]
         names = [name for t in whole for name in t.columns]
@@ -170,9 +176,14 @@ class ZipDataset(_JoinedDataset):
         columns = {name: array[:size] for t in whole for name, array in t.columns.items()}
         return Table(columns, tuple(step for t in whole for step in t.steps))
 
-    def _known_size(self) -> int | None:
-        sizes = [parent._known_size() for parent in self._parents]
+    def _size(self, count: bool = False) -> int | None:
+        ending = [parent for parent in self._parents if not parent._is_endless]
+        sizes = [parent._size(count) for parent in ending or self._parents]
         return None if None in sizes else min(size for size in sizes if size is not None)
+
+    @property
+    def _is_endless(self) -> bool:
+        return all(parent._is_endless for parent in self._parents)
 
     def _label(self) -> str:
         return "zip"
@@ -189,6 +200,22 @@ def concatenated(datasets: Sequence[Dataset]) -> Dataset:
                 fix="bring them to the same names and order with rename() and project()",
             )  # fmt: skip
     return ConcatDataset(items, items[0]._columns)
+
+
+def flat_mapped(dataset: Dataset, function: Callable[[Row], Dataset]) -> Dataset:
+    """`Dataset.flat_map`."""
+    if not callable(function):
+        raise ArgumentError("flat_map: a function is needed", at=user_source(), given=repr(function))
+    if dataset._is_endless:
+        raise ArgumentError("flat_map: the dataset never ends", at=user_source(), given=dataset.describe())
+    parts = [function(row) for row in dataset._rows(0)]
+    wrong = [part for part in parts if not isinstance(part, Dataset)]
+    if wrong or not parts:
+        raise ArgumentError(
+            "flat_map: the function must return a dataset for every row", at=user_source(),
+            expected="at least one dataset", given=type(wrong[0]).__name__ if wrong else "no rows",
+        )  # fmt: skip
+    return concatenated(parts) if len(parts) > 1 else parts[0]
 
 
 class ConcatDataset(_JoinedDataset):
@@ -211,7 +238,7 @@ class ConcatDataset(_JoinedDataset):
     def _join(self) -> Table | None:
         """One table where all parts are arrays of the same types in a fixed order."""
         tables = [parent._table() for parent in self._parents]
-        if any(t is None or t.shuffle or t.steps for t in tables):
+        if any(t is None or t.varies or t.steps for t in tables):
             return None
         parts = [t.columns for t in tables if t is not None]
         kinds = {tuple((name, a.dtype, a.shape[1:]) for name, a in part.items()) for part in parts}
@@ -219,8 +246,8 @@ class ConcatDataset(_JoinedDataset):
             return None
         return Table({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
-    def _known_size(self) -> int | None:
-        sizes = [parent._known_size() for parent in self._parents]
+    def _size(self, count: bool = False) -> int | None:
+        sizes = [parent._size(count) for parent in self._parents]
         return None if None in sizes else sum(size for size in sizes if size is not None)
 
     def _label(self) -> str:
@@ -233,6 +260,8 @@ class ConcatDataset(_JoinedDataset):
 def split(dataset: Dataset, sizes: Any, randomize: bool) -> tuple[Dataset, ...]:
     """`Dataset.split`."""
     table = dataset._table()
+    if table is not None and table.draw is not None:
+        raise _overlapping(dataset)
     size = table.size if table is not None else dataset.get_dataset_size()
     counts = _counts(sizes, size)
     bounds = np.cumsum([0, *counts])
@@ -254,7 +283,17 @@ def split(dataset: Dataset, sizes: Any, randomize: bool) -> tuple[Dataset, ...]:
             expected="randomize=False", given="randomize=True",
             fix="split in order with randomize=False, or use a source with __getitem__ and __len__",
         )  # fmt: skip
+    if dataset._varies:
+        raise _overlapping(dataset)
     return tuple(WindowDataset(dataset, a, b) for a, b in windows)
+
+
+def _overlapping(dataset: Dataset) -> ArgumentError:
+    return ArgumentError(
+        "split: each pass has other rows, or another order, so samples would move from one part to another",
+        at=user_source(), given=dataset.describe(),
+        fix="call split() before shuffle() and take(), and give the source shuffle=False or no sampler",
+    )  # fmt: skip
 
 
 def _counts(sizes: Any, size: int) -> list[int]:

@@ -35,6 +35,8 @@ class GeneratorDataset(Dataset):
     NumpySlicesDataset, `num_parallel_workers` readers, which are processes with `python_multiprocessing`, else threads.
 
     Exceptions of the source reach the caller unchanged, with a note saying which sample was being read.
+    `column_names`: one per column of a sample; not needed for dicts. `schema`, `batch_sampler` and
+    `collate_fn` must be None; `max_rowsize` is accepted and has no meaning here.
     """
 
     def __init__(
@@ -102,8 +104,19 @@ class GeneratorDataset(Dataset):
         if self._numbered is not None:
             yield from self._numbered._rows(epoch)
             return
-        for value in self._samples():
-            yield _as_row(value, self._columns, self._types)
+        for number, value in enumerate(self._samples()):
+            yield self._noted_row(value, number)
+
+    def _noted_row(self, value: Any, number: int) -> Row:
+        try:
+            return _as_row(value, self._columns, self._types)
+        except Exception as error:
+            add_note(error, f"sample {number} of a pass of {self._label()}")
+            raise
+
+    @property
+    def _varies(self) -> bool:
+        return self._numbered is not None and self._numbered._varies
 
     def _subset(self, positions: np.ndarray) -> Dataset | None:
         return None if self._numbered is None else self._numbered._subset(positions)
@@ -135,11 +148,13 @@ class GeneratorDataset(Dataset):
         if promised is not None and number < promised and (self._limit is None or number < self._limit):
             warn_length(self._label(), promised, f"only {number} in this pass")
 
-    def _known_size(self) -> int | None:
+    def _size(self, count: bool = False) -> int | None:
         if self._numbered is not None:
-            return self._numbered._known_size()
+            return self._numbered._size()
         size = length_of(self._source)
-        return size if size is None or self._limit is None else min(size, self._limit)
+        if size is None:
+            return self._count_rows() if count else None
+        return size if self._limit is None else min(size, self._limit)
 
 
 def length_of(source: Any) -> int | None:
@@ -150,12 +165,14 @@ def length_of(source: Any) -> int | None:
         return None
 
 
-def used_up(dataset: str, source: Any) -> DataError:
+def used_up(
+    dataset: str, source: Any, fix: str = "pass the generator function itself, not what it returns"
+) -> DataError:
     """The error for an iterator that is passed over a second time."""
     return DataError(
         f"{dataset}: the source is used up", at=user_source(),
         expected="a source that can be passed over again", given=f"an exhausted {type(source).__name__}",
-        fix="pass the generator function itself, not what it returns",
+        fix=fix,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from ..errors import DataError
 from ..frontend.location import user_source
 
 _DEFLATE_LIMIT = 1032  # no deflate stream expands further than this
+_PIECE = 1 << 18  # bytes asked for at once: gzip makes a copy of what it is asked for
 _FIX = "download the file again"
 
 
@@ -72,7 +73,7 @@ def _read_up_to(file: Any, size: int) -> np.ndarray:
     view, done = memoryview(data), 0  # type: ignore[arg-type]
     while done < size:
         try:
-            count = file.readinto(view[done:])
+            count = file.readinto(view[done : done + _PIECE])
         except EOFError:  # a gzip stream without its end
             break
         if not count:

@@ -34,7 +34,8 @@ class ImageFolderDataset(RandomAccessDataset):
     `sampler`, `num_shards` and `shard_id` as for NumpySlicesDataset. Images differ in size: `map` a `vision.Resize` or
     crop before `batch`.
 
-    Raises DataError if the folder is missing or holds no images, and, when it is read, for a file that is no image.
+    Raises DataError if the folder is missing or holds no images, and, when it is read, for a file that is no
+    image. `cache` and `decrypt` must be None.
     """
 
     def __init__(

@@ -68,17 +68,17 @@ class IterableDataset(Dataset):
             add_note(error, f"raised by {self._label()} while it gave batch {number} of a pass")
             raise
         if number == 0 and iter(self._source) is self._source:
-            raise used_up("training data", self._source)
+            raise used_up(
+                "the iterable of batches",
+                self._source,
+                "pass a list of the batches, or GeneratorDataset(function, column_names), which begins anew every pass",
+            )
         if promised is not None and number < promised:
             warn_length(self._label(), promised, f"only {number} in this pass")
 
-    def _known_size(self) -> int | None:
-        return length_of(self._source)
-
-    def get_dataset_size(self) -> int:
-        """What `len` of the iterable says; DataError where it says nothing (counting would use it up)."""
-        size = self._known_size()
-        if size is None:
+    def _size(self, count: bool = False) -> int | None:
+        size = length_of(self._source)
+        if size is None and count:  # which would use an iterator up
             raise DataError(
                 "the iterable does not know its length", at=user_source(), given=type(self._source).__name__
             )

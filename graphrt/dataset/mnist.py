@@ -66,7 +66,8 @@ class MnistDataset(_IdxDataset):
     None means True. `num_samples`: use only the first ones. `sampler`, `num_shards` and `shard_id` as for
     NumpySlicesDataset. Images of any size are accepted. `dataset.download("mnist")` fetches the files.
 
-    Raises DataError if the folder or a file is missing, damaged or empty.
+    Raises DataError if the folder or a file is missing, damaged or empty. `dataset_dir`: the folder. `cache`
+    must be None.
     """
 
     _name = "MnistDataset"
@@ -75,7 +76,8 @@ class MnistDataset(_IdxDataset):
 class FashionMnistDataset(_IdxDataset):
     """The Fashion-MNIST files of a folder; arguments, columns and errors as for `MnistDataset`.
 
-    `dataset.download("fashion_mnist")` fetches the files.
+    `dataset.download("fashion_mnist")` fetches the files. That is `dataset_dir`, `usage`, `num_samples`,
+    `shuffle`, `sampler`, `num_shards`, `shard_id` and `cache`.
     """
 
     _name = "FashionMnistDataset"

@@ -19,6 +19,7 @@ from .parallel import Workers, add_note
 from .rows import stack, to_row
 from .transform import Transform
 from .transforms import Compose
+from .vision.decode import ToPIL
 
 Columns = dict[str, np.ndarray]
 Values = tuple[Any, ...]
@@ -242,6 +243,12 @@ def _flatten(operations: Any) -> tuple[Callable[..., Any], ...]:
                 "map: an operation cannot be called on a sample", at=user_source(),
                 expected="a transform or a function of the sample", given=repr(item), fix=fix,
             )  # fmt: skip
+    # transforms work on pixels: without a detour through Pillow they can be part of the native step
+    flat = [
+        o
+        for o, after in zip(flat, [*flat[1:], None])
+        if not (isinstance(o, ToPIL) and isinstance(after, Transform))
+    ]
     if not flat:
         raise ArgumentError(
             "map: no operations", at=user_source(), expected="at least one", given="an empty list"

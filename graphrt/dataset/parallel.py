@@ -72,6 +72,11 @@ class Workers:
         for process in processes:
             process.terminate()
 
+    def thread_numbers(self) -> list[int]:
+        """The `ident` of every worker thread there is now."""
+        executor = self._executor
+        return [t.ident for t in executor.threads if t.ident] if isinstance(executor, _Threads) else []
+
     def _chunks(self, items: Iterator[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
         size = _CHUNK if self._processes else 1
         while chunk := list(islice(items, size)):
@@ -129,10 +134,12 @@ class _Threads:
 
     def __init__(self, count: int):
         self._tasks: SimpleQueue[Any] = SimpleQueue()
-        for number in range(count):
-            threading.Thread(
-                target=_work, args=(self._tasks,), name=f"graphrt-data-{number}", daemon=True
-            ).start()
+        self.threads = [
+            threading.Thread(target=_work, args=(self._tasks,), name=f"graphrt-data-{number}", daemon=True)
+            for number in range(count)
+        ]
+        for thread in self.threads:
+            thread.start()
         self._stop = weakref.finalize(self, _end_all, self._tasks, count)
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:

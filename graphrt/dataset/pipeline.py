@@ -7,7 +7,7 @@ Tensors to users and as NumPy rows to training. A pipeline whose source is in me
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +28,8 @@ class Dataset:
     """Rows of named columns, to be passed over any number of times.
 
     What can run natively runs inside the training step; arguments that tune a pipeline of Python functions
-    (num_parallel_workers, python_multiprocessing) only matter where there are such functions.
+    (num_parallel_workers, python_multiprocessing) only matter where there are such functions. `parent`: the
+    stage before, None for a source; `column_names`: of the rows.
     """
 
     timeout: float | None = None  # seconds training waits for a batch before it gives up
@@ -51,9 +52,15 @@ class Dataset:
         """The samples as a random-access table, if they are that."""
         return None
 
-    def _known_size(self) -> int | None:
-        """Number of rows per pass if it is known without a pass."""
+    def _size(self, count: bool = False) -> int | None:
+        """Rows per pass. Where only a pass over the source can tell: None, or with `count` what such a pass counts.
+        Endless passes count as one over what they repeat."""
         raise NotImplementedError
+
+    @property
+    def _is_endless(self) -> bool:
+        """Whether a pass never ends."""
+        return any(parent._is_endless for parent in self._parents)
 
     def _label(self) -> str:
         """This stage in `describe()`."""
@@ -93,12 +100,12 @@ class Dataset:
 
     def __len__(self) -> int:
         """Rows per pass. TypeError where only a pass could tell: `list(dataset)` must not read the source twice."""
-        size = self._known_size()
+        size = self._size()
         if size is None:
             raise TypeError(
                 "the source does not know its length; get_dataset_size() counts with one pass over it"
             )
-        return self.get_dataset_size()
+        return size
 
     def create_tuple_iterator(
         self,
@@ -124,13 +131,30 @@ class Dataset:
         return list(self._columns)
 
     def get_dataset_size(self) -> int:
-        """Rows per pass (batches after `batch`). A source of unknown length is passed over once to count."""
-        size = self._known_size()
-        if size is None:
-            if self._counted is None:
-                self._counted = sum(1 for _ in self._rows(0))
-            size = self._counted
+        """Rows per pass (batches after `batch`). A source of unknown length is passed over once to count.
+
+        An endless `repeat()` counts as one pass. DataError for a pipeline that cannot be counted: a `filter` of an
+        endless one, or an iterator given to training, which counting would use up.
+        """
+        size = self._size(count=True)
+        assert size is not None
         return size
+
+    @property
+    def _varies(self) -> bool:
+        """Whether the n-th row of a pass is made of other samples each pass."""
+        return any(parent._varies for parent in self._parents)
+
+    def _count_rows(self) -> int:
+        """The rows of one pass, counted once."""
+        if self._counted is None:
+            if self._is_endless:
+                raise DataError(
+                    "the size of an endless dataset cannot be counted", at=user_source(), given=self.describe(),
+                    fix="put repeat() after the stage that chooses rows, or take() after it",
+                )  # fmt: skip
+            self._counted = sum(1 for _ in self._rows(0))
+        return self._counted
 
     def get_batch_size(self) -> int:
         """Samples per row: the batch size, 1 before `batch`."""
@@ -273,6 +297,24 @@ class Dataset:
             workers, bool(python_multiprocessing),
         )  # fmt: skip
 
+    def padded_batch(
+        self,
+        batch_size: int,
+        drop_remainder: bool = False,
+        num_parallel_workers: int | None = None,
+        pad_info: Mapping[str, Any] | None = None,
+    ) -> Dataset:
+        """`batch` for samples that differ in shape: they are filled up at the end of their axes.
+
+        `pad_info`: column -> (shape, fill value); None for the shape, or for a length in it, stands for the longest
+        sample of the batch, a sample that is longer is cut. Without it all columns get zeros up to their longest sample.
+        Training needs batches of one shape: give it there. Runs in Python, in `num_parallel_workers` threads.
+        """
+        from .padded import PadToOneShape, checked_padding
+
+        pad = PadToOneShape(self._columns, checked_padding(pad_info, self._columns))
+        return self.batch(batch_size, drop_remainder, num_parallel_workers, pad)
+
     def repeat(self, count: int | None = None) -> Dataset:
         """Every pass goes over the rows `count` times (None or -1: without end)."""
         from .stages import RepeatDataset
@@ -302,6 +344,13 @@ class Dataset:
 
         others = datasets if isinstance(datasets, (tuple, list)) else (datasets,)
         return zip_datasets((self, *others))
+
+    def flat_map(self, func: Callable[[Row], Dataset]) -> Dataset:
+        """The rows of all the datasets that `func(row)` returns, which must have the same columns. `row`: the tuple of a
+        row's arrays. `func` is called for every row at once, not again each pass."""
+        from .combine import flat_mapped
+
+        return flat_mapped(self, func)
 
     def concat(self, datasets: Dataset | Sequence[Dataset]) -> Dataset:
         """The rows of this dataset, then those of `datasets`, which must have the same columns."""

@@ -26,7 +26,7 @@ class ResidentPlan:
     """`columns`: name -> C-contiguous array in its raw element type, axis 0 = samples. `transforms`: name -> what the
     step applies to a gathered batch of it, in order. One pass visits every sample once, in `shuffle`d order or in
     order, `batch_size` at a time; the last, shorter batch is dropped with `drop_remainder`. `repeat`: passes per
-    epoch (1 for endless pipelines)."""
+    epoch (1 for endless pipelines). `size`: how many samples there are. `seed`: of the random order."""
 
     columns: dict[str, np.ndarray]
     transforms: dict[str, tuple[Transform, ...]]
@@ -44,6 +44,7 @@ class ResidentPlan:
 
     @property
     def steps_per_epoch(self) -> int:
+        """Batches of an epoch: of all its passes."""
         return self.steps_per_pass * self.repeat
 
     @property
@@ -69,7 +70,7 @@ def resident_plan(dataset: Dataset) -> ResidentPlan | None:
     if not isinstance(stage, BatchDataset) or stage.per_batch_map is not None:
         return None
     table = stage._parent._table()
-    if table is None or not table.is_symbolic:
+    if table is None or not table.is_symbolic or table.draw is not None or table.size == 0:
         return None
     prepared = getattr(stage, "_prepared", None)
     if prepared is None:

@@ -31,7 +31,7 @@ class RandomAccessDataset(Dataset):
         label: str,
     ):
         super().__init__(None, column_names)
-        self._read, self._size, self._selection = read, size, selection
+        self._read, self._total, self._selection = read, size, selection
         self._name, self._kind = label, (workers, processes)
         self._workers = Workers(self._read_noted, workers, processes, label) if workers > 1 else None
 
@@ -39,9 +39,11 @@ class RandomAccessDataset(Dataset):
         return self._name
 
     def _rows(self, epoch: int) -> Iterator[Row]:
-        numbers: np.ndarray = np.arange(self._size)
+        numbers: np.ndarray = np.arange(self._total)
         if self._selection.indices is not None:
             numbers = self._selection.indices
+        if self._selection.draw is not None:
+            numbers = self._selection.draw.order(epoch)
         if self._selection.shuffle:
             numbers = numbers[permutation(len(numbers), dataset_seed(), epoch)]
         items = ((int(number),) for number in numbers)
@@ -57,13 +59,19 @@ class RandomAccessDataset(Dataset):
             add_note(error, f"raised by the source of {self._name} while it read sample {number}")
             raise
 
-    def _known_size(self) -> int:
-        return self._size if self._selection.indices is None else len(self._selection.indices)
+    def _size(self, count: bool = False) -> int:
+        return self._selection.size(self._total)
 
-    def _subset(self, positions: np.ndarray) -> Dataset:
-        numbers = np.arange(self._size) if self._selection.indices is None else self._selection.indices
+    @property
+    def _varies(self) -> bool:
+        return self._selection.varies
+
+    def _subset(self, positions: np.ndarray) -> Dataset | None:
+        if self._selection.draw is not None:
+            return None
+        numbers = np.arange(self._total) if self._selection.indices is None else self._selection.indices
         chosen = Selection(numbers[positions], self._selection.shuffle)
-        return RandomAccessDataset(self._columns, self._read, self._size, chosen, *self._kind, self._name)
+        return RandomAccessDataset(self._columns, self._read, self._total, chosen, *self._kind, self._name)
 
     def close(self) -> None:
         if self._workers is not None:

@@ -12,11 +12,13 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from types import FrameType
 from typing import Generic, TypeVar
 
 from ..errors import DataError, DataWarning
 from ..frontend.location import from_here, shown_path, user_source
 from . import config
+from .parallel import Workers
 from .pipeline import Dataset
 from .rows import Row
 
@@ -158,19 +160,29 @@ class Reader(Generic[T]):
         )  # fmt: skip
 
     def _place(self) -> str:
-        """The user's line that the reading thread is in: the outermost one, with the innermost if that is another."""
-        frame = sys._current_frames().get(self._thread.ident or 0)
-        lines = []
+        """Where the reading thread is in the user's code; if it waits for worker threads, where one of them is."""
+        frames = sys._current_frames()
+        reading = frame = frames.get(self._thread.ident or 0)
+        places = [_place_of(reading)]
         while frame is not None:
-            module = frame.f_globals.get("__name__", "")
-            if module.partition(".")[0] not in _HELPERS:
-                lines.append(
-                    f"{shown_path(frame.f_code.co_filename)}:{frame.f_lineno} in {frame.f_code.co_name}"
-                )
+            workers = frame.f_locals.get("self")
+            if isinstance(workers, Workers):
+                places += [_place_of(frames.get(number)) for number in workers.thread_numbers()]
             frame = frame.f_back
-        if not lines:
-            return ""
-        return lines[-1] if len(lines) == 1 else f"{lines[-1]} (in there at {lines[0]})"
+        return next((place for place in places if place), "")
+
+
+def _place_of(frame: FrameType | None) -> str:
+    """The user's outermost line of a thread, with the innermost if that is another; "" for none."""
+    lines = []
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if module.partition(".")[0] not in _HELPERS:
+            lines.append(f"{shown_path(frame.f_code.co_filename)}:{frame.f_lineno} in {frame.f_code.co_name}")
+        frame = frame.f_back
+    if not lines:
+        return ""
+    return lines[-1] if len(lines) == 1 else f"{lines[-1]} (in there at {lines[0]})"
 
 
 def prefetched(dataset: Dataset, depth: int = _DEPTH) -> Iterator[Row]:

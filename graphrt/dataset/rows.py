@@ -21,8 +21,7 @@ def to_column_value(value: Any, column: str) -> np.ndarray:
     """`value` as an array (no copy where it already is one).
 
     Python floats become float32; Python ints int64; NumPy arrays, Tensors and torch tensors keep their element type.
-    Raises
-    DataError for ragged nested lists, DTypeError for element types graphrt has not.
+    Raises DataError for ragged nested lists, DTypeError for element types graphrt has not.
     """
     if hasattr(value, "asnumpy"):
         value = value.asnumpy()
@@ -64,7 +63,8 @@ def to_row(value: Any, columns: Sequence[str], origin: str) -> Row:
     if len(values) != len(columns):
         raise DataError(
             f"{origin} gave another number of columns", at=user_source(),
-            expected=f"{len(columns)} ({', '.join(columns)})", given=str(len(values)),
+            expected=f"{len(columns)} ({', '.join(columns)})",
+            given=str(len(values)) if several else f"one value of type {type(value).__name__}",
         )  # fmt: skip
     return tuple(to_column_value(v, name) for v, name in zip(values, columns))
 

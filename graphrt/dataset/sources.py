@@ -24,7 +24,7 @@ class ArraysDataset(Dataset):
 
     def __init__(self, columns: dict[str, np.ndarray], selection: Selection):
         super().__init__(None, tuple(columns))
-        self._source = Table(selection.apply(columns), shuffle=selection.shuffle)
+        self._source = Table(selection.apply(columns), shuffle=selection.shuffle, draw=selection.draw)
 
     def _rows(self, epoch: int) -> Iterator[Row]:
         return self._source.rows(epoch)
@@ -32,7 +32,11 @@ class ArraysDataset(Dataset):
     def _table(self) -> Table:
         return self._source
 
-    def _known_size(self) -> int:
+    @property
+    def _varies(self) -> bool:
+        return self._source.varies
+
+    def _size(self, count: bool = False) -> int:
         return self._source.size
 
 

@@ -27,8 +27,8 @@ class Stage(Dataset):
 
     _parent: Dataset
 
-    def _known_size(self) -> int | None:
-        return self._parent._known_size()
+    def _size(self, count: bool = False) -> int | None:
+        return self._parent._size(count)
 
 
 class _StepDataset(Stage):
@@ -143,13 +143,18 @@ class ShuffleDataset(Stage):
         parent = self._parent._subset(positions)
         return None if parent is None else ShuffleDataset(parent, self._buffer_size)
 
+    @property
+    def _varies(self) -> bool:
+        return True
+
     def _label(self) -> str:
         return f"shuffle({self._buffer_size})"
 
 
 @dataclass(frozen=True)
 class BatchInfo:
-    """Where a `per_batch_map` is: the batch in its pass, and the pass, both from 0."""
+    """Where a `per_batch_map` is: the batch in its pass, and the pass, both from 0. `batch_number`,
+    `epoch_number`: these two."""
 
     batch_number: int
     epoch_number: int
@@ -211,8 +216,8 @@ class BatchDataset(Stage):
                 return
             yield chunk
 
-    def _known_size(self) -> int | None:
-        rows = self._parent._known_size()
+    def _size(self, count: bool = False) -> int | None:
+        rows = self._parent._size(count)
         if rows is None:
             return None
         return rows // self.batch_size if self.drop_remainder else -(-rows // self.batch_size)
@@ -286,13 +291,13 @@ class RepeatDataset(Stage):
                 yield row
             epoch += 1
 
-    def _known_size(self) -> int | None:
-        size = self._parent._known_size()
-        return size if size is None or self.count == -1 else size * self.count
+    def _size(self, count: bool = False) -> int | None:
+        size = self._parent._size(count)
+        return None if size is None else size * max(self.count, 1)
 
-    def get_dataset_size(self) -> int:
-        """Rows per pass; an endless pass counts as one pass over what it repeats."""
-        return self._parent.get_dataset_size() * max(self.count, 1)
+    @property
+    def _is_endless(self) -> bool:
+        return self.count == -1 or self._parent._is_endless
 
     def get_repeat_count(self) -> int:
         return self.count if self.count == -1 else self._parent.get_repeat_count() * self.count
@@ -317,11 +322,17 @@ class WindowDataset(Stage):
             return None
         return table.cut(self._start, table.size if self._stop is None else self._stop)
 
-    def _known_size(self) -> int | None:
-        size = self._parent._known_size()
+    def _size(self, count: bool = False) -> int | None:
+        size = self._parent._size(count)
+        if self._parent._is_endless and size != 0:
+            return size if self._stop is None else max(0, self._stop - self._start)
         if size is None:
             return None
         return max(0, (size if self._stop is None else min(size, self._stop)) - self._start)
+
+    @property
+    def _is_endless(self) -> bool:
+        return self._stop is None and self._parent._is_endless
 
     def _label(self) -> str:
         return f"skip({self._start})" if self._stop is None else f"take({self._stop})"

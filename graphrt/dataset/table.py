@@ -15,28 +15,36 @@ from ..runtime.shuffle import permutation
 from .operations import Columns, Step
 from .rows import Row
 from .seed import dataset_seed
+from .selection import Draw
 
 
 @dataclass(frozen=True)
 class Table:
-    """`columns`: name -> array whose axis 0 counts samples; `steps` are applied to what is read."""
+    """`columns`: name -> array whose axis 0 counts samples; `steps` are applied to what is read. `draw`: the samples of
+    a pass, where it does not visit each one once."""
 
     columns: dict[str, np.ndarray]
     steps: tuple[Step, ...] = ()
     shuffle: bool = False
+    draw: Draw | None = None
 
     def __post_init__(self) -> None:
         assert len({len(array) for array in self.columns.values()}) == 1
 
     @property
     def size(self) -> int:
-        """Number of samples."""
-        return len(next(iter(self.columns.values())))
+        """Number of samples in a pass."""
+        return self.draw.count if self.draw is not None else len(next(iter(self.columns.values())))
 
     @property
     def is_symbolic(self) -> bool:
         """Whether all steps can become part of the native training step."""
         return all(step.is_symbolic for step in self.steps)
+
+    @property
+    def varies(self) -> bool:
+        """Whether the n-th sample of a pass is another one each pass."""
+        return self.shuffle or self.draw is not None
 
     @property
     def is_random(self) -> bool:
@@ -49,16 +57,18 @@ class Table:
         return replace(self, steps=(*self.steps, step))
 
     def shuffled(self) -> Table:
-        return replace(self, shuffle=True)
+        return replace(self, shuffle=self.draw is None)  # what is drawn comes in random order anyway
 
     def cut(self, start: int, stop: int) -> Table | None:
         """The samples start..stop, or None where the pipeline picks other ones each pass (it shuffles before)."""
-        if self.shuffle:
+        if self.varies:
             return None
         return replace(self, columns={name: array[start:stop] for name, array in self.columns.items()})
 
     def order(self, epoch: int) -> np.ndarray:
-        """The sample numbers of pass `epoch` in the order they are visited, int32[size]."""
+        """The sample numbers of pass `epoch` in the order they are visited, int[size]."""
+        if self.draw is not None:
+            return self.draw.order(epoch)
         if self.shuffle:
             return permutation(self.size, dataset_seed(), epoch)
         return np.arange(self.size, dtype=np.int32)

@@ -32,9 +32,11 @@ class Transform:
         return self.batch(np.asarray(sample)[None])[0]
 
     def batch(self, array: np.ndarray) -> np.ndarray:
+        """The transformed samples of a NumPy array (N, ...)."""
         raise NotImplementedError(f"{type(self).__name__} has no batch rule")
 
     def symbolic(self, tensor: Tensor) -> Tensor:
+        """The same as operations on a traced Tensor (N, ...)."""
         raise NotImplementedError(f"{type(self).__name__} has no symbolic rule")
 
     def describe(self) -> str:

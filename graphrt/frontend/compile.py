@@ -55,7 +55,8 @@ def compile(target: Any = None) -> Any:
       may depend on shapes and Python values, not on the elements of Tensors.
 
     A new version is made when argument shapes or dtypes, Python arguments, training flags, attributes of Cells, or
-    globals the function reads have changed; `.specialisations` lists them with reasons.
+    globals the function reads have changed; `.specialisations` lists them with reasons. `target`: what is to
+    be compiled.
     """
     if target is None:
         return compile
@@ -78,7 +79,7 @@ def compile(target: Any = None) -> Any:
 
 def jit_class(target: type) -> type:
     """The class itself: instances of plain classes may be used in compiled code without being marked. Present for
-    compatibility."""
+    compatibility. `target`: the class."""
     if not isinstance(target, type):
         raise ArgumentError("jit_class: a class is needed", at=user_source(), given=repr(target))
     return target

@@ -160,7 +160,7 @@ permute = transpose
 
 
 def flatten(input: Any, order: str = "C", *, start_dim: int = 1, end_dim: int = -1) -> Tensor:
-    """Axes start_dim..end_dim merged into one; by default all but the batch axis."""
+    """Axes start_dim..end_dim merged into one; by default all but the batch axis. `order` must be "C"."""
     if order != "C":
         raise ArgumentError("flatten: unknown order", at=user_source(), expected="'C'", given=repr(order))
     return _flatten(input, start_dim, end_dim)
@@ -180,12 +180,14 @@ cat = concat
 
 
 def split(tensor: Any, split_size_or_sections: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
-    """`tensor` cut along `axis` into pieces of one size (the last may be smaller) or of the given sizes."""
+    """`tensor` cut along `axis` into pieces of one size (the last may be smaller) or of the given sizes.
+    `split_size_or_sections`: the one size, or the sizes."""
     return _split(tensor, split_size_or_sections, axis)
 
 
 def pad(input_x: Any, padding: Any, mode: str = "constant", value: float = 0) -> Tensor:
-    """`input_x` surrounded by `value`: (before, after) pairs from the last axis on, or one pair per axis."""
+    """`input_x` surrounded by `value`: (before, after) pairs from the last axis on, or one pair per axis.
+    `mode` must be "constant"."""
     if mode != "constant":
         raise ArgumentError("pad: unknown mode", at=user_source(), expected="'constant'", given=repr(mode))
     return _pad(input_x, padding, 0 if value is None else value)
@@ -308,12 +310,14 @@ _scatter_add = lift(build.scatter_add)
 def one_hot(
     indices: Any, depth: int, on_value: Any = 1, off_value: Any = 0, axis: int = -1, dtype: Any = "float32"
 ) -> Tensor:
-    """`on_value` where the new axis equals the index, `off_value` elsewhere."""
+    """`on_value` where the new axis equals the index, `off_value` elsewhere. `depth`: the extent of the
+    new axis."""
     return _one_hot(indices, depth, on_value, off_value, axis, dtype)
 
 
 def gather(input_params: Any, input_indices: Any, axis: int = 0) -> Tensor:
-    """Slices of `input_params` along `axis` at the given positions."""
+    """Slices of `input_params` along `axis` at the given positions. `input_indices`: integers of any
+    shape, which takes the place of the axis; negative ones count from the end."""
     return _gather(input_params, input_indices, axis)
 
 
@@ -347,7 +351,8 @@ def conv2d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Convolution of (N, C, H, W) with (out, C / groups, height, width). `pad_mode`: "valid", "same" or "pad"."""
+    """Convolution of (N, C, H, W) with (out, C / groups, height, width). `pad_mode`: "valid", "same" or
+    "pad". `weight` (out, in / group, height, width), `bias` (out,) or None."""
     from .padding import window_padding
 
     kernel = tuple(weight.shape[2:])
@@ -363,7 +368,8 @@ def max_pool2d(input: Any, kernel_size: Any, stride: Any = None, padding: Any = 
 def avg_pool2d(
     input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, count_include_pad: bool = True
 ) -> Tensor:
-    """The mean of each window; the stride is the window's size unless given."""
+    """The mean of each window; the stride is the window's size unless given. `count_include_pad`: whether
+    padding counts as zeros."""
     return _avg_pool2d(input, kernel_size, stride, padding, count_include_pad)
 
 
@@ -391,7 +397,7 @@ def uniform(
 def normal(
     shape: Any, mean: float = 0.0, stddev: float = 1.0, dtype: Any = "float32", key: Any = None
 ) -> Tensor:
-    """Normally distributed numbers. `key`: see `uniform`."""
+    """Normally distributed numbers. `key`: see `uniform`. `mean` and `stddev`: of the distribution."""
     return _random_normal(_key(key), _python_ints(shape), mean, stddev, dtype)
 
 
@@ -406,7 +412,8 @@ def randn(*size: int, dtype: Any = "float32") -> Tensor:
 
 
 def dropout(input: Any, p: float = 0.5, training: bool = True, key: Any = None) -> Tensor:
-    """Each element 0 with probability `p`, else scaled by 1 / (1 - p). `key`: see `uniform`."""
+    """Each element 0 with probability `p`, else scaled by 1 / (1 - p). `key`: see `uniform`. Without
+    `training`, `input` itself."""
     if not training or p == 0:
         return input if isinstance(input, Tensor) else Tensor(input)
     return _dropout(input, p, _key(key))

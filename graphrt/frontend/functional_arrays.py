@@ -7,7 +7,7 @@ In: Tensors, Parameters, numbers, arrays. Out: Tensors. Shapes are static: exten
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import ArgumentError, ShapeError
@@ -261,23 +261,35 @@ def unsorted_segment_sum(input_x: Any, segment_ids: Any, num_segments: int) -> T
 
 
 def cumsum(x: Any, axis: int, dtype: Any = None) -> Tensor:
-    """The sums of the elements up to each position along `axis`, in blocks of 32."""
+    """The sums of the elements up to each position along `axis`, in blocks of 32; `dtype`: to sum in another type."""
     x = x if dtype is None else base.cast(x, dtype)
     axis = _axis("cumsum", axis, x.ndim)
-    return movedim(_running_sum(movedim(x, axis, -1)), -1, axis)
+    return movedim(_running(movedim(x, axis, -1), base.reduce_sum, base.add, 0), -1, axis)
 
 
-def _running_sum(x: Tensor) -> Tensor:
+def cumprod(input: Any, dim: int, dtype: Any = None) -> Tensor:
+    """The products of the elements up to each position along `dim`; `dtype`: to multiply in another type. The gradient
+    is right for zeros too."""
+    x = input if dtype is None else base.cast(input, dtype)
+    dim = _axis("cumprod", dim, x.ndim)
+    return movedim(_running(movedim(x, dim, -1), base.reduce_prod, base.mul, 1), -1, dim)
+
+
+def _running(
+    x: Tensor, reduced: Callable[..., Tensor], combined: Callable[..., Tensor], neutral: int
+) -> Tensor:
+    """Along the last axis, each element combined with all before it: blocks first, then what is before each block."""
     extent = x.shape[-1]
     if extent <= BLOCK:
         before = base.greater_equal(base.expand_dims(base.arange(extent), 1), base.arange(extent))
-        return base.reduce_sum(base.where(before, base.expand_dims(x, -2), base.zeros((), x.dtype)), -1)
+        return reduced(base.where(before, base.expand_dims(x, -2), base.full((), neutral, x.dtype)), -1)
     blocks = -(-extent // BLOCK)
-    padded = base.pad(x, (0, blocks * BLOCK - extent)) if extent % BLOCK else x
-    inner = _running_sum(base.reshape(padded, (*x.shape[:-1], blocks, BLOCK)))
+    padded = base.pad(x, (0, blocks * BLOCK - extent), value=neutral) if extent % BLOCK else x
+    inner = _running(base.reshape(padded, (*x.shape[:-1], blocks, BLOCK)), reduced, combined, neutral)
     totals = base.reshape(narrow(inner, -1, BLOCK - 1, 1), inner.shape[:-1])
-    earlier = base.pad(narrow(_running_sum(totals), -1, 0, blocks - 1), (1, 0))
-    result = base.reshape(base.add(inner, base.expand_dims(earlier, -1)), padded.shape)
+    ends = narrow(_running(totals, reduced, combined, neutral), -1, 0, blocks - 1)
+    earlier = base.pad(ends, (1, 0), value=neutral)
+    result = base.reshape(combined(inner, base.expand_dims(earlier, -1)), padded.shape)
     return narrow(result, -1, 0, extent) if extent % BLOCK else result
 
 
@@ -327,7 +339,8 @@ def topk(
     input: Any, k: int, dim: int | None = None, largest: bool = True, sorted: bool = True
 ) -> tuple[Tensor, Tensor]:
     """`(values, positions)` of the k largest (or smallest) elements along `dim` (the last by default), in order; of
-    equal ones the first. Compares every pair: right for axes of up to some thousand elements."""
+    equal ones the first. Compares every pair: right for axes of up to some thousand elements. `sorted` is
+    accepted: the result always is."""
     axis = _axis("topk", -1 if dim is None else dim, input.ndim)
     extent = input.shape[axis]
     if not 0 <= k <= extent:
@@ -342,18 +355,30 @@ def topk(
 
 
 def sort(input: Any, axis: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]:
-    """`(values, positions)`: the elements along `axis` in order, and where each came from; see `topk`."""
+    """`(values, positions)`: the elements along `axis` in order, and where each came from; see `topk`.
+    `descending`: the largest first."""
     return topk(input, input.shape[axis], axis, largest=descending)
 
 
 def argsort(input: Any, axis: int = -1, descending: bool = False) -> Tensor:
-    """The positions that put the elements along `axis` in order."""
+    """The positions that put the elements along `axis` in order. `descending`: the largest first."""
     return sort(input, axis, descending)[1]
 
 
+def median(input: Any, axis: int = -1, keepdims: bool = False) -> tuple[Tensor, Tensor]:
+    """`(values, positions)` of the middle elements along `axis`, the lower of the two for even extents; with `keepdims`
+    the axis stays, of extent 1. NaN counts as the largest."""
+    axis = _axis("median", axis, input.ndim)
+    if input.shape[axis] == 0:
+        raise ShapeError("median: the axis is empty", at=user_source(), given=list(input.shape))
+    middle = (input.shape[axis] - 1) // 2
+    values, positions = (narrow(x, axis, middle, 1) for x in topk(input, middle + 1, axis, largest=False))
+    return (values, positions) if keepdims else (base.squeeze(values, axis), base.squeeze(positions, axis))
+
+
 __all__ = [
-    "argsort", "chunk", "cumsum", "diag", "embedding", "eye", "gather_d", "gather_elements", "gather_nd", "hstack",
-    "index_select", "linspace", "masked_fill", "meshgrid", "moveaxis", "movedim", "narrow", "ravel",
+    "argsort", "chunk", "cumprod", "cumsum", "diag", "embedding", "eye", "gather_d", "gather_elements", "gather_nd",
+    "hstack", "index_select", "linspace", "masked_fill", "median", "meshgrid", "moveaxis", "movedim", "narrow", "ravel",
     "repeat_interleave", "roll", "sort", "strided_slice", "tile", "topk", "trace", "tril", "triu", "unbind",
     "unsorted_segment_sum", "unstack", "vstack",
 ]  # fmt: skip

@@ -25,26 +25,26 @@ def _expect_rank(name: str, rank: int, *tensors: Any) -> None:
 
 
 def mm(input: Any, mat2: Any) -> Tensor:
-    """The product of two matrices."""
+    """The product of two matrices. `mat2`: the second matrix."""
     _expect_rank("mm", 2, input, mat2)
     return base.matmul(input, mat2)
 
 
 def bmm(input_x: Any, mat2: Any) -> Tensor:
-    """The products of two stacks of matrices, (B, M, K) and (B, K, N)."""
+    """The products of two stacks of matrices, (B, M, K) and (B, K, N). `mat2`: the second stack."""
     _expect_rank("bmm", 3, input_x, mat2)
     return base.matmul(input_x, mat2)
 
 
 def mv(mat: Any, vec: Any) -> Tensor:
-    """The product of a matrix and a vector."""
+    """The product of a matrix and a vector. `vec`: the vector."""
     _expect_rank("mv", 2, mat)
     _expect_rank("mv", 1, vec)
     return base.matmul(mat, vec)
 
 
 def dot(input: Any, other: Any) -> Tensor:
-    """The inner product of two vectors."""
+    """The inner product of two vectors. `other`: the second vector."""
     _expect_rank("dot", 1, input, other)
     return base.matmul(input, other)
 
@@ -55,7 +55,7 @@ def inner(input: Any, other: Any) -> Tensor:
 
 
 def outer(input: Any, vec2: Any) -> Tensor:
-    """The products of all pairs of elements of two vectors."""
+    """The products of all pairs of elements of two vectors. `vec2`: the second vector."""
     _expect_rank("outer", 1, input, vec2)
     return base.mul(base.expand_dims(input, 1), base.expand_dims(vec2, 0))
 
@@ -110,44 +110,87 @@ def tensordot(x1: Any, x2: Any, axes: int | Sequence[Any]) -> Tensor:
 
 def einsum(equation: str, *operands: Any) -> Tensor:
     """Products summed as Einstein wrote them: einsum("bij,bjk->bik", x, y). Letters missing from the result are summed
-    over; without "->" the result has the letters that occur once, in alphabetical order.
+    over; a letter twice in one operand takes its diagonal; "..." stands for any further axes, which broadcast. Without
+    "->" the result has the axes of "..." and then the letters that occur once, in alphabetical order.
 
-    Operands are multiplied from left to right, each product as one (batched) matrix product. A letter twice in one
-    operand and "..." are not supported. Raises ArgumentError or ShapeError for an equation that does not fit.
+    Operands are multiplied from left to right, each product as one (batched) matrix product. Raises ArgumentError or
+    ShapeError for an `equation` that does not fit the `operands`.
     """
     inputs, arrow, result = equation.replace(" ", "").partition("->")
     terms = inputs.split(",")
-    letters = "".join(terms)
+    letters = "".join(terms).replace("...", "")
     if not arrow:
-        result = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+        result = "..." * ("..." in inputs) + "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+    named = result.replace("...", "", 1)
     problem = None
     if len(terms) != len(operands):
         problem = f"{len(terms)} terms for {len(operands)} operands"
-    elif not (letters + result).isalpha() and letters + result:
-        problem = "only letters, ',' and '->' can be used"
-    elif any(len(set(term)) != len(term) for term in (*terms, result)):
-        problem = "a letter occurs twice in one term"
-    elif set(result) - set(letters):
+    elif any(not t.isalpha() for term in (*terms, result) if (t := term.replace("...", "", 1))):
+        problem = "only letters, '...', ',' and '->' can be used"
+    elif len(set(named)) != len(named):
+        problem = "a letter occurs twice in the result"
+    elif set(named) - set(letters):
         problem = "the result has a letter that no operand has"
+    elif "..." in result and "..." not in inputs:
+        problem = "the result has '...' but no operand has"
     if problem:
         raise ArgumentError(f"einsum: {problem}", at=user_source(), given=repr(equation))
+    values, terms, further = _expand_ellipses(operands, terms)
+    result = result.replace("...", further)
+    diagonals = [_diagonal(x, term) for x, term in zip(values, terms)]
+    operands, terms = tuple(x for x, _ in diagonals), [term for _, term in diagonals]
     extents: dict[str, int] = {}
     for term, x in zip(terms, operands):
-        _expect_rank("einsum", len(term), x)
         for letter, extent in zip(term, x.shape):
-            if extents.setdefault(letter, extent) != extent:
-                raise ShapeError(
-                    f"einsum: axis {letter!r} has two extents",
-                    at=user_source(),
-                    expected=extents[letter],
-                    given=extent,
-                )
+            _same_extent(letter, extents.setdefault(letter, extent), extent)
     value, term = operands[0], terms[0]
     for k, (other, other_term) in enumerate(zip(operands[1:], terms[1:])):
         kept = set(result).union(*terms[k + 2 :])
         value, term = _pair_product(value, term, other, other_term, kept, extents)
     value, term = _sum_out(value, term, set(result))
     return base.transpose(value, [term.index(c) for c in result])
+
+
+def _same_extent(letter: str, known: int, extent: int) -> None:
+    if known != extent:
+        name = repr(letter) if letter.isalpha() else "of '...'"
+        raise ShapeError(
+            f"einsum: axis {name} has two extents", at=user_source(), expected=known, given=extent
+        )
+
+
+def _expand_ellipses(operands: Sequence[Any], terms: Sequence[str]) -> tuple[list[Any], list[str], str]:
+    """Operands and terms with a character (no letter) of its own for every axis of "...", and these characters. Axes of
+    extent 1 that broadcast are dropped."""
+    counts = [x.ndim - len(term.replace("...", "")) for x, term in zip(operands, terms)]
+    for x, term, count in zip(operands, terms, counts):
+        if count < 0 or (count and "..." not in term):
+            _expect_rank("einsum", x.ndim - count, x)
+    further = "".join(chr(ord("0") + k) for k in range(max(counts)))
+    full = [term.replace("...", further[len(further) - n :]) for term, n in zip(terms, counts)]
+    wide = {c for x, term in zip(operands, full) for c, extent in zip(term, x.shape) if extent != 1}
+    values, kept = [], []
+    for x, term in zip(operands, full):
+        gone = [k for k, c in enumerate(term) if c in further and c in wide and x.shape[k] == 1]
+        values.append(base.squeeze(x, gone) if gone else x)
+        kept.append("".join(c for k, c in enumerate(term) if k not in gone))
+    return values, kept, further
+
+
+def _diagonal(x: Any, term: str) -> tuple[Any, str]:
+    """x with only the elements where axes of the same letter have the same position, one axis for each letter."""
+    for letter in sorted(set(term)):
+        while term.count(letter) > 1:
+            first = term.index(letter)
+            second = term.index(letter, first + 1)
+            extent = x.shape[first]
+            _same_extent(letter, extent, x.shape[second])
+            order = [k for k in range(x.ndim) if k not in (first, second)]
+            square = base.transpose(x, [first, second, *order])
+            flat = base.reshape(square, (extent * extent, *square.shape[2:]))
+            x = base.gather(flat, base.mul(base.arange(extent), extent + 1), 0)
+            term = letter + "".join(term[k] for k in order)
+    return x, term
 
 
 def _sum_out(x: Any, term: str, kept: set[str]) -> tuple[Any, str]:
@@ -181,7 +224,7 @@ def _pair_product(
 
 
 def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
-    """input / max(|input|_p, eps) along `dim`."""
+    """input / max(|input|_p, eps) along `dim`. `p`: of the norm."""
     if p == 2.0:
         length = base.norm(input, dim, True)
     else:

@@ -84,7 +84,8 @@ def binary_cross_entropy_with_logits(
     logits: Any, label: Any, weight: Any = None, pos_weight: Any = None, reduction: str = "mean"
 ) -> Tensor:
     """`binary_cross_entropy` of sigmoid(logits), without overflow: (1 - y) x + (1 + (w - 1) y) log(1 + exp(-x)) with w
-    = `pos_weight`, the weight of positive examples. `weight`: a factor per element."""
+    = `pos_weight`, the weight of positive examples. `weight`: a factor per element. `label`: y, as numbers
+    0 to 1 of the shape of x."""
     # log(1 + exp(-x)) = max(-x, 0) + log1p(exp(-|x|))
     tail = base.add(base.relu(base.neg(logits)), base.log1p(base.exp(base.neg(base.abs(logits)))))
     if pos_weight is not None:

@@ -118,7 +118,9 @@ class GradientFunction(FunctionTransform):
                 raise ArgumentError(
                     "grad_position: no such argument",
                     at=user_source(),
-                    expected=f"0 to {len(args) - 1}",
+                    expected=f"0 to {len(args) - 1}"
+                    if args
+                    else "None for a function called without arguments",
                     given=position,
                 )
             value = arguments[position]
@@ -290,13 +292,17 @@ def grad(
     has_aux: bool = False,
     return_ids: bool = False,
 ) -> GradientFunction:
-    """A function returning the gradients of `fn`; with `has_aux`, `(gradients, aux)`. See `value_and_grad`."""
+    """A function returning the gradients of `fn`; with `has_aux`, `(gradients, aux)`. See
+    `value_and_grad`. `grad_position`: the position of the argument to differentiate for, several, or None;
+    `weights`: Parameters to differentiate for. With `return_ids` every gradient comes as (position or
+    name, gradient), as `get_grad` reads them."""
     return _make(fn, grad_position, weights, has_aux, with_value=False, return_ids=return_ids)
 
 
 def get_grad(gradients: Any, identifier: int | Parameter) -> Tensor:
     """The gradient of one argument (its position) or Parameter among those a gradient function made with
-    `return_ids=True` returned. Raises ArgumentError if it is not among them."""
+    `return_ids=True` returned. Raises ArgumentError if it is not among them. `identifier`: the position of
+    the argument, or the Parameter."""
     wanted = identifier.name if isinstance(identifier, Parameter) else identifier
     stack, known = [gradients], []
     while stack:

@@ -21,7 +21,7 @@ class Map:
     """`Map(fn)(xs, ys)`, or `Map()(fn, xs, ys)`: fn applied to the elements of tuples or lists of one length.
 
     `reverse`: from the last element to the first (the results stay in order). Raises ArgumentError where lengths
-    differ.
+    differ. `ops`: the function, or None to give it as the first argument of the call.
     """
 
     nested = False
@@ -84,6 +84,7 @@ class MultitypeFuncGraph:
 
     `@name.register("Tensor", "Number")` registers; kinds are Tensor, Parameter, Bool, Int, Float, Number, String,
     Tuple, List, Function, None. Raises ArgumentError for a call that no registered function fits.
+    `read_value` is accepted and has no meaning here.
     """
 
     def __init__(self, name: str, read_value: bool = False):

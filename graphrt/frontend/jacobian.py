@@ -274,17 +274,21 @@ def jacrev(
     fn: Callable[..., Any], grad_position: int | Sequence[int] = 0, has_aux: bool = False
 ) -> JacobianFunction:
     """A function returning the Jacobian of `fn`, of shape result.shape + argument.shape, row by row: right for few
-    results. A tuple of positions gives a tuple; several results give one Jacobian each."""
+    results. A tuple of positions gives a tuple; several results give one Jacobian each. `grad_position`:
+    the position of the argument, or several. With `has_aux`, `fn` returns (result, aux), and the function
+    (Jacobian, aux)."""
     return _jacobian("jacrev", fn, grad_position, has_aux, forward=False)
 
 
 def jacfwd(
     fn: Callable[..., Any], grad_position: int | Sequence[int] = 0, has_aux: bool = False
 ) -> JacobianFunction:
-    """Like `jacrev`, column by column: right for few inputs."""
+    """Like `jacrev`, column by column: right for few inputs. `fn`, `grad_position` and `has_aux` as for
+    `jacrev`."""
     return _jacobian("jacfwd", fn, grad_position, has_aux, forward=True)
 
 
 def hessian(fn: Callable[..., Any], grad_position: int = 0) -> JacobianFunction:
-    """A function returning the second derivatives of a scalar `fn`, of shape argument.shape + argument.shape."""
+    """A function returning the second derivatives of a scalar `fn`, of shape argument.shape +
+    argument.shape. `grad_position`: the position of the argument."""
     return jacfwd(jacrev(fn, grad_position), grad_position)

@@ -6,6 +6,7 @@ In: the Python call stack and the Cells entered through `cell_scope`. Out: an `i
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import warnings
@@ -31,12 +32,16 @@ def shown_path(filename: str) -> str:
     """The path as the user would type it: relative where the file lies below the working directory."""
     if filename.startswith("<"):  # <stdin>, <ipython-input-...>
         return filename
-    filename = os.path.abspath(filename)
     try:
-        here = os.getcwd() + os.sep
+        return _shown_from(filename, os.getcwd())
     except FileNotFoundError:
         return filename
-    return filename[len(here) :] if filename.startswith(here) else filename
+
+
+@functools.lru_cache(maxsize=1024)  # every operation asks
+def _shown_from(filename: str, here: str) -> str:
+    absolute, folder = os.path.abspath(filename), here + os.sep
+    return absolute[len(folder) :] if absolute.startswith(folder) else absolute
 
 
 def user_line() -> tuple[str, int]:

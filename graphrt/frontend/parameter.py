@@ -33,6 +33,7 @@ class Parameter(Tensor):
 
     `default_input`: array, number, nested list or Tensor (for instance from `initializer`). `name`: None takes the
     name of the Cell attribute it is assigned to. `requires_grad`: whether `trainable_params()` lists it.
+    `layerwise_parallel` and `parallel_optimizer` are accepted and have no meaning here.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Parameter(Tensor):
 
     @property
     def default_input(self) -> Tensor:
+        """Its present value."""
         return self.data
 
     @property
@@ -128,7 +130,7 @@ class Parameter(Tensor):
 
 
 class ParameterTuple(tuple):
-    """Parameters in order."""
+    """Parameters in order. `parameters`: any iterable of Parameters."""
 
     def __new__(cls, parameters: Iterable[Parameter] = ()) -> ParameterTuple:
         parameters = tuple(parameters)

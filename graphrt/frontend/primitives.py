@@ -20,6 +20,7 @@ class Primitive:
 
     @property
     def name(self) -> str:
+        """The name of the operation."""
         return type(self).__name__
 
     def __call__(self, *args: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import ArgumentError, TraceError
 from . import functional as base
 from . import functional_arrays as arrays
+from . import functional_linear as linear
 from . import functional_losses as losses
 from .gradient import grad
 from .location import user_source
@@ -24,7 +25,8 @@ Window = int | Sequence[int]
 
 
 class MatMul(Primitive):
-    """The product of two matrices, either transposed first if asked."""
+    """The product of two matrices, either transposed first if asked. `transpose_a`, `transpose_b`: whether
+    the last two axes of an operand are exchanged first."""
 
     def __init__(self, transpose_a: bool = False, transpose_b: bool = False):
         super().__init__(transpose_a=transpose_a, transpose_b=transpose_b)
@@ -57,7 +59,7 @@ def _pair(window: Window) -> tuple[int, int]:
 
 class Conv2D(Primitive):
     """`Conv2D(out_channel, kernel_size, mode=1, pad_mode="valid", pad=0, stride=1, dilation=1, group=1)(x, weight)`: x
-    (N, C, H, W), weight (out_channel, C / group, height, width)."""
+    (N, C, H, W), weight (out_channel, C / group, height, width). `data_format`: "NCHW"."""
 
     def __init__(
         self, out_channel: int, kernel_size: Window, mode: int = 1, pad_mode: str = "valid", pad: Any = 0,
@@ -98,14 +100,15 @@ class _Pool(Primitive):
 
 class MaxPool(_Pool):
     """`MaxPool(kernel_size=1, strides=1, pad_mode="valid")(x)`: the largest element of every window of (N, C, H, W).
-    The first release's names ksize and padding work too."""
+    The first release's names ksize and padding work too. `data_format`: "NCHW"."""
 
     def __call__(self, x: Any) -> Any:
         return base.max_pool2d(x, self.settings["kernel_size"], self.settings["strides"], self._sides(x))
 
 
 class AvgPool(_Pool):
-    """`AvgPool(kernel_size=1, strides=1, pad_mode="valid")(x)`: the mean of every window, without padding."""
+    """`AvgPool(kernel_size=1, strides=1, pad_mode="valid")(x)`: the mean of every window, without padding.
+    `data_format`: "NCHW". The first release's names `ksize` and `padding` work too."""
 
     def __call__(self, x: Any) -> Any:
         sides = self._sides(x)
@@ -128,9 +131,44 @@ class LayerNorm(Primitive):
         return result, base.reduce_mean(x, axes, True), base.var(x, axes, 0, True)
 
 
+class BatchNorm(Primitive):
+    """`BatchNorm(is_training=False, epsilon=1e-5, momentum=0.1)(x, scale, bias, mean, variance)`: (normalized, mean,
+    variance, mean, variance) of x (N, C, ...), the other operands (C,). With `is_training` the statistics are those of
+    the batch, and `mean` and `variance`, if Parameters, move towards them by `momentum`; otherwise the given ones.
+    `data_format`: "NCHW"."""
+
+    def __init__(
+        self,
+        is_training: bool = False,
+        epsilon: float = 1e-5,
+        momentum: float = 0.1,
+        data_format: str = "NCHW",
+    ):
+        _nchw("BatchNorm", data_format)
+        super().__init__(is_training=is_training, epsilon=epsilon, momentum=momentum)
+
+    def __call__(self, input_x: Any, scale: Any, bias: Any, mean: Any, variance: Any) -> tuple[Any, ...]:
+        s = self.settings
+        result = base.batch_norm(
+            input_x, mean, variance, scale, bias, s["is_training"], s["momentum"], s["epsilon"]
+        )
+        used = base.batch_statistics(input_x) if s["is_training"] else (mean, variance)
+        return (result, *used, *used)
+
+
+class Einsum(Primitive):
+    """`Einsum(equation)((x, y, ...))`: see `ops.einsum`."""
+
+    def __init__(self, equation: str):
+        super().__init__(equation=equation)
+
+    def __call__(self, operands: Sequence[Any]) -> Any:
+        return linear.einsum(self.settings["equation"], *operands)
+
+
 class Dropout(Primitive):
     """`Dropout(keep_prob=0.5)(x)`: (x with elements set to zero and the others divided by keep_prob, mask of ones and
-    zeros)."""
+    zeros). `Seed0` and `Seed1` are accepted; `set_seed` decides."""
 
     def __init__(self, keep_prob: float = 0.5, Seed0: int = 0, Seed1: int = 0):
         super().__init__(keep_prob=keep_prob)
@@ -217,7 +255,7 @@ def reduction(name: str, function: Any) -> type[Reduction]:
 
 
 class Argmax(Primitive):
-    """The position of the largest element along `axis`."""
+    """The position of the largest element along `axis`. `output_type`: the integer type of the position."""
 
     def __init__(self, axis: int = -1, output_type: Any = "int32"):
         super().__init__(axis=axis, output_type=output_type)
@@ -227,7 +265,7 @@ class Argmax(Primitive):
 
 
 class Argmin(Argmax):
-    """The position of the smallest element along `axis`."""
+    """The position of the smallest element along `axis`. `output_type`: the integer type of the position."""
 
     def __call__(self, x: Any) -> Any:
         return base.cast(base.argmin(x, self.settings["axis"]), self.settings["output_type"])
@@ -305,7 +343,8 @@ class Slice(Primitive):
 
 
 class StridedSlice(Primitive):
-    """`StridedSlice()(x, begin, end, strides)`: x[begin:end:strides] as NumPy means it. Masks are not supported."""
+    """`StridedSlice()(x, begin, end, strides)`: x[begin:end:strides] as NumPy means it. Masks are not
+    supported. `begin_mask`, `end_mask`, `ellipsis_mask`, `new_axis_mask` and `shrink_axis_mask` must be 0."""
 
     def __init__(
         self, begin_mask: int = 0, end_mask: int = 0, ellipsis_mask: int = 0, new_axis_mask: int = 0,

@@ -49,6 +49,7 @@ def _operator(name: str, reflected: bool = False) -> Callable[[Any, Any], Any]:
         function = getattr(_functional(), name)
         return function(other, self) if reflected else function(self, other)
 
+    method.__name__, method.__doc__ = name, f"`ops.{name}` of this tensor and another."
     return method
 
 
@@ -64,7 +65,7 @@ class Tensor:
     """An n-dimensional array of one element type.
 
     `Tensor(data, dtype=None)` copies `data` (array, number, nested list, Tensor). `Tensor(shape=..., dtype=...,
-    init=...)` fills a new tensor from an initializer.
+    init=...)` fills a new tensor from an initializer. `input_data`: the `data` of the first form.
     """
 
     __array_priority__ = 1000
@@ -117,14 +118,17 @@ class Tensor:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The extents of the axes."""
         return self._node.shape if self._node is not None else tuple(self._array.shape)  # type: ignore[union-attr]
 
     @property
     def dtype(self) -> DType:
+        """The element type."""
         return self.type.dtype
 
     @property
     def ndim(self) -> int:
+        """Number of axes."""
         return len(self.shape)
 
     @property
@@ -134,10 +138,12 @@ class Tensor:
 
     @property
     def itemsize(self) -> int:
+        """Bytes of one element."""
         return self.dtype.size
 
     @property
     def nbytes(self) -> int:
+        """Bytes of all elements."""
         return self.type.bytes
 
     def dim(self) -> int:
@@ -164,7 +170,8 @@ class Tensor:
             raise TraceError(
                 f"{action} of a tensor is not known while the graph is built",
                 at=user_source(), expected="a Python value", given=f"a traced tensor {self.type.describe()}",
-                fix="keep it a tensor: ops.where(condition, x, y) chooses between values; "
+                fix="keep it a tensor: ops.where(condition, x, y) chooses between values, "
+                "amp.update_where(condition, function) makes the function's assignments only where it holds; "
                 "decide in Python only on shapes, dtypes and Python values",
             )  # fmt: skip
         assert self._array is not None
@@ -331,6 +338,7 @@ class Tensor:
         return _functional().cast(self, dtype)
 
     def to(self, dtype: object) -> Tensor:
+        """The elements converted to `dtype`."""
         return self.astype(dtype)
 
     def copy(self) -> Tensor:
@@ -344,6 +352,7 @@ class Tensor:
     view = reshape
 
     def view_as(self, other: Tensor) -> Tensor:
+        """The same elements in the shape of `other`."""
         return self.reshape(other.shape)
 
     def transpose(self, *axes: Any) -> Tensor:
@@ -417,6 +426,16 @@ class Tensor:
 
     def softmax(self, axis: Any = -1) -> Tensor:
         return _functional().softmax(self, axis)
+
+
+def tensor(input_data: object = None, dtype: object = None, shape: Any = None, init: object = None) -> Tensor:
+    """`Tensor(input_data, dtype, shape, init)`."""
+    return Tensor(input_data, dtype, shape, init)
+
+
+def from_numpy(array: np.ndarray) -> Tensor:
+    """A Tensor holding a copy of `array`."""
+    return Tensor(array)
 
 
 def _conversion(dtype: str) -> Callable[[Any], Any]:

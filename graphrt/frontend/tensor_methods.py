@@ -18,13 +18,14 @@ METHODS = {
         "multiply", "true_divide",
     ),
     "functional_arrays": (
-        "argsort", "chunk", "cumsum", "diag", "gather_elements", "index_select", "masked_fill", "movedim", "narrow",
-        "repeat_interleave", "roll", "sort", "tile", "topk", "trace", "tril", "triu", "unbind",
+        "argsort", "chunk", "cumprod", "cumsum", "diag", "gather_elements", "index_select", "masked_fill", "median", "movedim",
+        "narrow",        "repeat_interleave", "roll", "sort", "tile", "topk", "trace", "tril", "triu", "unbind",
     ),
     "functional_math": (
         "addcdiv", "addcmul", "cosh", "count_nonzero", "erfc", "exp2", "frac", "isclose", "isinf", "lerp", "log2",
         "log10", "logit", "logsumexp", "nan_to_num", "sinh", "tan", "trunc", "xlogy",
     ),
+    "functional_inverse": ("acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh"),
     "functional_linear": ("addmm", "bmm", "dot", "inner", "mm", "mv", "outer"),
 }  # fmt: skip
 
@@ -69,7 +70,11 @@ def _detach(self: Any) -> Any:
 
 
 def add_methods(cls: type) -> None:
-    """Give the Tensor class its methods that are functions."""
+    """Give the Tensor class its methods that are functions, and those it has a docstring: they do what the function of
+    their name does."""
+    for name, member in vars(cls).items():
+        if callable(member) and not name.startswith("_") and not member.__doc__:
+            member.__doc__ = f"`ops.{name}` of this tensor."
     for module, names in METHODS.items():
         for name in names:
             if name not in vars(cls):

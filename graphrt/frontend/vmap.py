@@ -82,6 +82,51 @@ class VmapFunction(FunctionTransform):
         return f"<vmap of {self._described()}>"
 
 
+class EnsembleFunction(FunctionTransform):
+    """What `vmap` of a CellList returns: cell k computes sample k."""
+
+    def __init__(self, cells: Any, in_axes: Axes, out_axes: Axes):
+        super().__init__(cells, "vmap")
+        self._cells = cells
+        self._in_axes, self._out_axes = in_axes, out_axes
+
+    def _inline(self, running: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        from . import functional, functional_arrays
+
+        source, count = user_source(), len(self._cells)
+        leaves, structure = flatten(args, _is_array)
+        axes = _axes_of_leaves("in_axes", self._in_axes, args, source)
+        leaves = [leaf if isinstance(leaf, Tensor) else Tensor(leaf) for leaf in leaves]
+        samples = count if all(axis is None for axis in axes) else _size(leaves, axes, source)
+        if samples != count or not count:
+            raise ShapeError(
+                "vmap: a CellList computes one sample per cell", at=source, expected=f"{count} samples, 1 or more",
+                given=samples, fix="in_axes=None gives every cell the whole arguments",
+            )  # fmt: skip
+        parts = [
+            [leaf] * count if axis is None else functional_arrays.unbind(leaf, axis)
+            for leaf, axis in zip(leaves, axes)
+        ]
+        results = [
+            cell(*unflatten(structure, [part[k] for part in parts]), **kwargs)
+            for k, cell in enumerate(self._cells)
+        ]
+        flat = [flatten(result, _is_array) for result in results]
+        out_axes = _axes_of_leaves("out_axes", self._out_axes, results[0], source)
+        places = [axis for axis in out_axes if axis is not None]
+        if len(places) < len(out_axes):
+            raise ArgumentError(
+                "vmap: every cell has its own result", at=source, expected="an int", given="out_axes None"
+            )
+        stacked = [
+            functional.stack([tensors[k] for tensors, _ in flat], axis) for k, axis in enumerate(places)
+        ]
+        return unflatten(flat[0][1], stacked)
+
+    def __repr__(self) -> str:
+        return f"<vmap of {self._described()}>"
+
+
 def _is_array(value: object) -> bool:
     return isinstance(value, (Tensor, np.ndarray))
 
@@ -151,7 +196,7 @@ def _check_assignments(
         )  # fmt: skip
 
 
-def vmap(fn: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> VmapFunction:
+def vmap(fn: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> VmapFunction | EnsembleFunction:
     """`fn`, a function or Cell of one sample, applied to every sample along an axis of its arguments.
 
     - `in_axes`: the axis that counts the samples: an int for all arguments, or a tuple with an int, None (the same for
@@ -162,9 +207,13 @@ def vmap(fn: Callable[..., Any], in_axes: Axes = 0, out_axes: Axes = 0) -> VmapF
     vmap nests, and composes with gradients: `vmap(grad(f), (None, 0, 0))` gives one gradient per sample. Random
     operations draw the same numbers for every sample unless their `key` is mapped over.
 
+    An `nn.CellList` is an ensemble of models: cell k computes sample k with its own Parameters, or with `in_axes=None`
+    the whole arguments; the results of all cells are stacked. The cells run one after the other.
+
     Raises ArgumentError or ShapeError when nothing is mapped over, axes do not exist, or the numbers of samples differ,
     TraceError when a Parameter is assigned a value that differs between samples.
     """
     if not callable(fn):
         raise ArgumentError("vmap: a function or Cell is needed", at=user_source(), given=repr(fn))
-    return VmapFunction(fn, in_axes, out_axes)
+    kind = EnsembleFunction if getattr(fn, "_holds_ensemble", False) else VmapFunction
+    return kind(fn, in_axes, out_axes)

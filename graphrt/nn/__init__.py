@@ -1,4 +1,22 @@
-"""`graphrt.nn`: Cells, layers, losses, training cells, optimizers."""
+"""`graphrt.nn`: Cells, layers, losses, training cells, optimizers.
+
+Arguments that mean the same everywhere:
+
+- `dtype`: the element type of the Parameters; `has_bias`: whether there is a bias.
+- `weight_init`, `bias_init`, `gamma_init`, `beta_init`, `moving_mean_init`, `moving_var_init`: what Parameters start as:
+  an initializer of `graphrt.common.initializer`, its name, a number, or a Tensor.
+- `out_channels`, `kernel_size`, `stride`, `padding`, `dilation`: an int, the window's an int or one per axis of the image;
+  `pad_mode`: "same" (as many positions as strides fit the image), "valid" (windows inside the image) or "pad" (`padding`
+  zeros around it). `data_format`: "NCHW", (samples, channels, height, width), is the only one.
+- `reduction`: what a loss returns: "mean", "sum", or "none" for the loss of each sample. `label_smoothing`: the part of the
+  probability that is spread over all classes. `ignore_index`: the label of samples that do not count.
+- `learning_rate`: a number, Tensor, iterable (the i-th step takes the i-th value) or `LearningRateSchedule`; `beta1`,
+  `beta2`: how much of the running mean of gradients, and of squared gradients, a step keeps. `use_locking` is accepted
+  and has no meaning here.
+- `auto_prefix`, `flags`: those of `Cell`.
+
+Layers raise ShapeError, DTypeError or ArgumentError, which name the Cell, what was expected and what was given.
+"""
 
 from ..frontend.cell import Cell
 from . import dynamic_lr, learning_rate_schedule

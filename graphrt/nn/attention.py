@@ -32,7 +32,9 @@ class MultiheadAttention(Cell):
     (N, L, ...), or without N. Returns (output like query, weights). The weights (N, L, S) are the mean over the heads, or
     (N, num_heads, L, S) with `average_attn_weights=False`, or None with `need_weights=False`, which is faster.
     `key_padding_mask` (N, S): True, or -inf, where a key is not to be seen. `attn_mask` (L, S) or (N * num_heads, L, S):
-    bool, True where not to be seen, or a float to be added to the scores.
+    bool, True where not to be seen, or a float to be added to the scores. `dropout`: the probability with
+    which a weight becomes zero in training. `kdim`, `vdim`: features of keys and values (embed_dim). Raises
+    ArgumentError for `add_bias_kv` and `add_zero_attn`.
     """
 
     def __init__(
@@ -196,7 +198,9 @@ class TransformerEncoderLayer(Cell):
     """Self-attention and two Dense layers, each with dropout, a residual and layer normalization after it, or before it
     with `norm_first` (Vaswani and others 2017).
 
-    Input and output (L, N, d_model), or (N, L, d_model) with `batch_first`. `activation`: a name, a Cell or a function.
+    Input and output (L, N, d_model), or (N, L, d_model) with `batch_first`. `activation`: a name, a Cell or a
+    function. `nhead`: the number of attentions; `dim_feedforward`: the features between the two Dense layers;
+    `layer_norm_eps`: added to the variance.
     """
 
     def __init__(

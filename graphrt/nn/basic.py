@@ -70,7 +70,8 @@ class OneHot(Cell):
 
 
 class Norm(Cell):
-    """The Euclidean length along `axis` (an int or several; () for all)."""
+    """The Euclidean length along `axis` (an int or several; () for all). `keep_dims`: whether the axes
+    stay, with extent 1."""
 
     def __init__(self, axis: int | Sequence[int] = (), keep_dims: bool = False):
         super().__init__()

@@ -111,7 +111,13 @@ Sequential = SequentialCell
 
 
 class CellList(_Ordered):
-    """Cells in a list that is part of the network; `construct` of the owner decides how they are applied."""
+    """Cells in a list that is part of the network; `construct` of the owner decides how they are applied. `vmap` of a
+    CellList gives each cell a sample of its own.
+
+    Given as one list or one by one; `auto_prefix`: whether the parameters' names begin with the cell's number.
+    """
+
+    _holds_ensemble = True  # see frontend/vmap.py
 
     def __init__(self, *args: Any, auto_prefix: bool = True):
         super().__init__(auto_prefix=auto_prefix)
@@ -124,7 +130,8 @@ class CellList(_Ordered):
 
 
 class CellDict(Cell):
-    """Cells by name, in the order they were given; `construct` of the owner decides how they are applied."""
+    """Cells by name, in the order they were given; `construct` of the owner decides how they are applied.
+    `cells`: a dict, a CellDict or (name, Cell) pairs."""
 
     def __init__(self, cells: Any = None):
         super().__init__()

@@ -86,7 +86,8 @@ class _Pool1d(Cell):
 
 
 class MaxPool1d(_Pool1d):
-    """The largest value of each window of (N, C, L). The arguments are those of `MaxPool2d` for one axis."""
+    """The largest value of each window of (N, C, L). The arguments are those of `MaxPool2d` for one axis.
+    Raises ArgumentError for `ceil_mode`, `return_indices` and `dilation`."""
 
     def __init__(
         self,
@@ -108,7 +109,8 @@ class MaxPool1d(_Pool1d):
 
 
 class AvgPool1d(_Pool1d):
-    """The mean of each window of (N, C, L). The arguments are those of `AvgPool2d` for one axis."""
+    """The mean of each window of (N, C, L). The arguments are those of `AvgPool2d` for one axis. Raises
+    ArgumentError for `ceil_mode`; padding counts as zeros if `count_include_pad`."""
 
     def __init__(
         self,

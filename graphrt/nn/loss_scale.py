@@ -24,7 +24,8 @@ from .optim.optimizer import check_number
 
 
 def all_finite(inputs: Any) -> Tensor:
-    """bool 0-d: whether no element of a Tensor, or of the Tensors in a (nested) list or tuple, is NaN or infinite."""
+    """bool 0-d: whether no element of a Tensor, or of the Tensors in a (nested) list or tuple, is NaN or
+    infinite. `inputs`: the Tensor, tuple or list."""
     tensors = _leaves(inputs)
     if not tensors:
         raise ArgumentError("all_finite: no tensors given", **here(), given=type(inputs).__name__)

@@ -105,7 +105,8 @@ class _RecurrentCell(_Recurrent):
 
 
 class RNNCell(_RecurrentCell):
-    """One step: h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu. x (N, input_size), hx (N, hidden_size) -> h'."""
+    """One step: h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu. x (N, input_size), hx (N, hidden_size)
+    -> h'. `nonlinearity`: "tanh" or "relu"."""
 
     gates = 1
 
@@ -277,7 +278,10 @@ class GRU(_RecurrentLayer):
         return gru_step
 
 
-RNN.__doc__ = f"h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu: `construct(x, hx=None)` -> (states, last state).{_LAYER}"
+RNN.__doc__ = (
+    "h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu: `construct(x, hx=None)` -> (states, last state).\n"
+    f'    `nonlinearity`: "tanh" or "relu".{_LAYER}'
+)
 LSTM.__doc__ = (
     "Long short-term memory (Hochreiter and Schmidhuber 1997): `construct(x, hx=(h, c))` -> (states, (h, c)). Gates are\n"
     f"    stored in the order input, forget, cell, output.{_LAYER}"

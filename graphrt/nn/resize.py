@@ -165,7 +165,8 @@ def _corner_weights(extent: int, size: int) -> np.ndarray:
 
 
 class PixelShuffle(Cell):
-    """(N, C r^2, H, W) -> (N, C, H r, W r): r^2 channels become a block of r by r pixels (Shi and others 2016)."""
+    """(N, C r^2, H, W) -> (N, C, H r, W r): r^2 channels become a block of r by r pixels (Shi and others
+    2016). `upscale_factor`: r."""
 
     def __init__(self, upscale_factor: int):
         super().__init__()
@@ -185,7 +186,7 @@ class PixelShuffle(Cell):
 
 
 class PixelUnshuffle(Cell):
-    """(N, C, H r, W r) -> (N, C r^2, H, W): the reverse of `PixelShuffle`."""
+    """(N, C, H r, W r) -> (N, C r^2, H, W): the reverse of `PixelShuffle`. `downscale_factor`: r."""
 
     def __init__(self, downscale_factor: int):
         super().__init__()

@@ -30,7 +30,7 @@ class WithLossCell(Cell):
 
 
 class WithEvalCell(Cell):
-    """(loss, predictions, label)."""
+    """(loss, predictions, label). `network` predicts, `loss_fn` (or None) compares with the label."""
 
     def __init__(self, network: Cell, loss_fn: Any):
         super().__init__(auto_prefix=False)

@@ -52,7 +52,8 @@ def export(
       network (with onnxruntime if installed, else ONNX's reference implementation).
 
     Raises ArgumentError for unusable arguments, ExportError when an operation has no ONNX form, when the network
-    depends on the batch size, or when the written model computes something else.
+    depends on the batch size, or when the written model computes something else. `file_name`: where to.
+    `file_format`: "ONNX", the only one.
     """
     from .verify import verify_model
 

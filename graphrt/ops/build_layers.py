@@ -128,7 +128,8 @@ def scaled_dot_product_attention(
 
 def adaptive_avg_pool2d(x: Operand, output_size: int | Sequence[int | None]) -> Node:
     """The mean of x (N, C, H, W) over an (h, w) grid of windows that cover it: (N, C, h, w). Window k of an axis runs
-    from floor(k H / h) to ceil((k + 1) H / h); None keeps the axis."""
+    from floor(k H / h) to ceil((k + 1) H / h); None keeps the axis. `output_size`: (h, w), or an int for
+    both."""
     (x,) = promoted(x, floating=True)
     if len(x.shape) != 4 or 0 in x.shape[2:]:
         raise ShapeError(

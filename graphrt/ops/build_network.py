@@ -30,7 +30,7 @@ Pair = int | Sequence[int]
 
 def matmul(x: Operand, y: Operand) -> Node:
     """The matrix product with NumPy's rules: (..., M, K) @ (..., K, N), leading axes broadcast, vectors are a
-    row on the left and a column on the right."""
+    row on the left and a column on the right. `y`: the second operand."""
     x, y = promoted(x, y, numeric=True)
     if not x.shape or not y.shape:
         raise ShapeError(
@@ -174,13 +174,15 @@ def _reduction_error(name: str, reduction: object) -> ArgumentError:
 
 
 def mse_loss(predictions: Operand, targets: Operand, reduction: str = "mean") -> Node:
-    """The squared difference, reduced ("mean", "sum" or "none")."""
+    """The squared difference, reduced ("mean", "sum" or "none"). `targets`: what is subtracted, of the
+    same shape."""
     predictions, targets = together("mse_loss", predictions, targets, floating=True)
     return _reduced("mse_loss", square(sub(predictions, targets)), reduction)
 
 
 def l1_loss(predictions: Operand, targets: Operand, reduction: str = "mean") -> Node:
-    """The absolute difference, reduced ("mean", "sum" or "none")."""
+    """The absolute difference, reduced ("mean", "sum" or "none"). `targets`: what is subtracted, of the
+    same shape."""
     predictions, targets = together("l1_loss", predictions, targets, floating=True)
     return _reduced("l1_loss", abs(sub(predictions, targets)), reduction)
 

@@ -29,7 +29,7 @@ from .operands import (
 
 def full(shape: int | Sequence[int], value: object, dtype: DType | str | type | None = None) -> Node:
     """A tensor of `shape` filled with one number (by default float32 for floats, int32 for ints, bool for
-    bools)."""
+    bools). `value`: what every element is."""
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     return broadcast_to(constant(value, dtype), shape)
 
@@ -158,7 +158,7 @@ def transpose(x: Operand, permutation: Sequence[int] | None = None) -> Node:
 
 
 def swap_axes(x: Operand, first: int, second: int) -> Node:
-    """Two axes exchanged."""
+    """Two axes exchanged. `first`, `second`: the axes."""
     x = as_node(x)
     order = list(range(len(x.shape)))
     a, b = (normal_axis("swap_axes", axis, len(order)) for axis in (first, second))

@@ -17,9 +17,11 @@ from ..frontend.primitives_network import (
     ArgMinWithValue,
     AvgPool,
     BatchMatMul,
+    BatchNorm,
     Conv2D,
     CumSum,
     Dropout,
+    Einsum,
     EmbeddingLookup,
     L2Loss,
     LayerNorm,
@@ -43,7 +45,10 @@ from . import functional as F
 
 # class -> (function of graphrt.ops that takes the same Tensors, {setting: default})
 _TABLE: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
-    "Abs": (F.abs, {}), "AccumulateNV2": (F.addn, {}), "Add": (F.add, {}), "AddN": (F.addn, {}),
+    "ACos": (F.acos, {}), "Abs": (F.abs, {}), "Acosh": (F.acosh, {}), "Asin": (F.asin, {}), "Asinh": (F.asinh, {}),
+    "Atan": (F.atan, {}), "Atan2": (F.atan2, {}), "Atanh": (F.atanh, {}), "CumProd": (F.cumprod, {}),
+    "StandardNormal": (F.normal, {}), "UniformReal": (F.uniform, {}), "Xlogy": (F.xlogy, {}),
+    "AccumulateNV2": (F.addn, {}), "Add": (F.add, {}), "AddN": (F.addn, {}),
     "Assign": (F.assign, {}), "AssignAdd": (F.assign_add, {}), "AssignSub": (F.assign_sub, {}),
     "BCEWithLogitsLoss": (F.binary_cross_entropy_with_logits, {"reduction": "mean"}), "BiasAdd": (F.bias_add, {}),
     "BinaryCrossEntropy": (F.binary_cross_entropy, {"reduction": "mean"}), "BitwiseAnd": (F.bitwise_and, {}),
@@ -95,8 +100,8 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "ArgMaxWithValue", "ArgMinWithValue", "Argmax", "Argmin", "AvgPool", "BatchMatMul", "Conv2D", "CumSum", "Dropout",
-    "EmbeddingLookup", "L2Loss", "LayerNorm", "MatMul", "MaxPool", "NLLLoss", "OneHot", "Pad", "Primitive", "Print",
+    "ArgMaxWithValue", "ArgMinWithValue", "Argmax", "Argmin", "AvgPool", "BatchMatMul", "BatchNorm", "Conv2D", "CumSum", "Dropout",
+    "Einsum", "EmbeddingLookup", "L2Loss", "LayerNorm", "MatMul", "MaxPool", "NLLLoss", "OneHot", "Pad", "Primitive", "Print",
     "ReverseV2", "SigmoidCrossEntropyWithLogits", "Slice", "SoftmaxCrossEntropyWithLogits",
     "SparseSoftmaxCrossEntropyWithLogits", "Split", "StridedSlice", "TopK",
 ]  # fmt: skip

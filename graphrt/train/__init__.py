@@ -24,6 +24,7 @@ from ..nn.metrics import (
     names,
     rearrange_inputs,
 )  # fmt: skip
+from . import callback
 from .checkpoint import load_checkpoint, load_param_into_net, save_checkpoint
 from .checkpoint_callback import CheckpointConfig, ModelCheckpoint
 from .checkpoint_names import torch_names
@@ -43,7 +44,7 @@ __all__ = [
     "JSONLogger", "LambdaCallback", "LearningRateScheduler", "Loss", "LossMonitor", "Metric", "Model",
     "ModelCheckpoint", "Perplexity", "Precision", "ProgressBar", "Recall", "ReduceLROnPlateau",
     "RunContext", "SummaryCollector", "TensorBoardLogger", "TimeMonitor", "Top1CategoricalAccuracy",
-    "Top5CategoricalAccuracy", "TopKCategoricalAccuracy", "auc", "connect_network_with_dataset",
-    "data_sink", "get_metric_fn", "load_checkpoint", "load_param_into_net", "names", "rearrange_inputs",
+    "Top5CategoricalAccuracy", "TopKCategoricalAccuracy", "auc", "callback",
+    "connect_network_with_dataset", "data_sink", "get_metric_fn", "load_checkpoint", "load_param_into_net", "names", "rearrange_inputs",
     "save_checkpoint", "torch_names",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 from ..dataset.iterable import as_dataset
 from ..dataset.pipeline import Dataset
 from ..errors import ArgumentError
-from ..frontend.location import user_source
+from ..frontend.location import user_source, warn_user
 
 
 def is_int(value: object) -> bool:
@@ -118,3 +118,13 @@ def check_gradient_options(optimizer: Any, clipping: Any, loss_scale: Any, manag
             given="clipping and drop_overflow_update=False",
             fix="give the loss scale manager drop_overflow_update=True",
         )  # fmt: skip
+    if optimizer is not None and loss_scale is not None and not loss_scale.drops_overflow:
+        scale, divided = (
+            float(loss_scale.update_cell.get_loss_scale()),
+            getattr(optimizer, "loss_scale", None),
+        )
+        if divided is not None and divided != scale:
+            warn_user(
+                f"the loss is multiplied by {scale:g}, but the optimizer divides its gradients by {divided:g}: give the "
+                f"optimizer loss_scale={scale:g}, or the loss scale manager drop_overflow_update=True"
+            )

@@ -20,7 +20,7 @@ from ..frontend.location import user_source
 from ..frontend.parameter import Parameter
 from ..frontend.tensor import Tensor
 from . import durable, weights_file
-from .checkpoint_names import NameMap, is_random_key, mapped, not_loaded_text
+from .checkpoint_names import NameMap, is_random_key, look_like_torch, mapped, not_loaded_text
 
 INTERNAL = "graphrt."  # names that begin so belong to a training run, not to its network
 
@@ -47,6 +47,7 @@ def save_checkpoint(
     integrated_save, async_save, enc_mode, crc_check and format are accepted for compatibility: the file is always one
     and always safetensors. Raises ArgumentError for anything else to save and for `enc_key` (nothing is encrypted),
     CheckpointError if the file cannot be written; an older file of that name is then as it was.
+    `ckpt_file_name`: the file.
     """
     if enc_key is not None:
         raise ArgumentError(
@@ -139,6 +140,7 @@ def load_checkpoint(
     dec_mode and crc_check have no effect.
 
     Raises CheckpointError if the file is missing, damaged, or holds nothing that was asked for.
+    `ckpt_file_name`: the file. Encrypted files cannot be read: `dec_key` must be None.
     """
     if dec_key is not None:
         raise ArgumentError(
@@ -180,6 +182,7 @@ def load_param_into_net(
 
     Raises CheckpointError, before anything is changed, for shapes and element types that do not fit, naming them all,
     and with `strict_load` for parameters without a value; ArgumentError for other arguments.
+    `remove_redundancy` is accepted and has no meaning here.
     """
     if not isinstance(net, Cell):
         raise ArgumentError(
@@ -228,15 +231,18 @@ def _fits(parameter: Parameter, value: Tensor, strict: bool) -> bool:
 
 def _report_missing(missing: list[str], unused: list[str], strict: bool) -> None:
     text = not_loaded_text(missing, unused)
+    hint = ""
+    if look_like_torch(missing, unused):
+        hint = "; names of PyTorch are known to load_checkpoint(..., name_map=graphrt.torch_names(net))"
     if strict:
         raise CheckpointError(
             "load_param_into_net: the checkpoint has no value for parameters of the network; nothing was loaded",
-            at=user_source(), expected="a value for every parameter", given=text,
+            at=user_source(), expected="a value for every parameter", given=text + hint,
             fix="rename with load_checkpoint(..., name_map=...), or load what fits with strict_load=False",
         )  # fmt: skip
     import warnings
 
-    warnings.warn(f"load_param_into_net: not loaded: {text}", stacklevel=3)
+    warnings.warn(f"load_param_into_net: not loaded: {text}{hint}", stacklevel=3)
 
 
 def iterate_named(cells: Iterable[Any]) -> Iterator[tuple[str, Parameter]]:

@@ -110,6 +110,7 @@ class ModelCheckpoint(Callback):
     with `load_checkpoint`. A file counts only when it is on disk as a whole; a crash leaves the older ones intact. STEP
     counts from 1 in its epoch. A run that is not resumed leaves the files of an earlier run alone: it takes the prefix
     PREFIX_1, PREFIX_2, ... . Raises CheckpointError during training if a checkpoint cannot be written.
+    `config`: a `CheckpointConfig`, by default every step and the five latest files.
     """
 
     runs_last = True
@@ -170,12 +171,14 @@ class ModelCheckpoint(Callback):
         while self._prefix in taken and not goes_on:
             number += 1
             self._prefix = f"{wanted}_{number}"
+        if goes_on and self._config.keep_checkpoint_max:  # a process may have been killed before it did
+            checkpoint_store.prune(self._directory, wanted, self._config.keep_checkpoint_max)
         self._saved_step, self._saved_time = parameters.cur_step_num, time.monotonic()
         self._kept_time, self._to_discard = -float("inf"), None
         self._writer = _Writer() if self._config.async_save else None
         self._terminated = False
         if self._config.exception_save:
-            self._catch_termination()
+            self._catch_termination(parameters)
 
     def step_end(self, run_context: RunContext) -> None:
         parameters = run_context.original_args()
@@ -201,9 +204,10 @@ class ModelCheckpoint(Callback):
             raise SystemExit(TERMINATED)
 
     def _wanted_at_end(self, parameters: CallbackParameters) -> bool:
-        if parameters.get("error") is None:
+        error = parameters.get("error")
+        if error is None:
             return True
-        if not self._config.exception_save:
+        if not self._config.exception_save or isinstance(error, CheckpointError):  # it cannot be written
             return False
         if parameters.get("inside_sink"):
             warnings.warn(
@@ -225,7 +229,6 @@ class ModelCheckpoint(Callback):
         path = self._directory / f"{self._prefix}-{epoch}_{step}{weights_file.SUFFIX}"
         self._number += 1
         number = self._number
-        self._saved_step, self._saved_time = parameters.cur_step_num, time.monotonic()
 
         def write() -> None:
             content = weights_file.encode(snapshot.arrays, snapshot.metadata())
@@ -236,6 +239,10 @@ class ModelCheckpoint(Callback):
             write()
         else:
             self._writer.start(write)
+        self._saved_step, self._saved_time = (
+            parameters.cur_step_num,
+            time.monotonic(),
+        )  # not if Ctrl-C came first
 
     def _snapshot(self, parameters: CallbackParameters) -> Snapshot:
         config = self._config
@@ -276,19 +283,17 @@ class ModelCheckpoint(Callback):
 
     # -------------------------------------------------------------------------------------------------- signals
 
-    def _catch_termination(self) -> None:
-        """SIGTERM ends training like Ctrl-C does, at a step boundary, unless the program has its own handler."""
+    def _catch_termination(self, parameters: CallbackParameters) -> None:
+        """SIGTERM ends training like Ctrl-C does, at a step boundary, unless the program has its own handler. Programs
+        in the background of a shell ignore SIGINT, so that signal is not used for it."""
         main = threading.current_thread() is threading.main_thread()
         if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
             return
-        as_interrupt = signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
         def handle(number: int, frame: object) -> None:
-            self._terminated = True
-            if as_interrupt:
-                signal.raise_signal(signal.SIGINT)
-            else:
-                raise SystemExit(TERMINATED)
+            if not self._terminated:  # a second one must not break off the saving
+                self._terminated = True
+                parameters.interrupt()
 
         self._previous_handler = signal.signal(signal.SIGTERM, handle)
 

@@ -75,6 +75,17 @@ def mapped(
         yield new, array
 
 
+def look_like_torch(missing: Sequence[str], available: Sequence[str]) -> bool:
+    """Whether a missing gamma or embedding_table is there under the name PyTorch gives it."""
+    found = set(available)
+    return any(
+        name.removesuffix(ours) + "weight" in found
+        for name in missing
+        for ours in ("gamma", "embedding_table")
+        if name.endswith(ours)
+    )
+
+
 def is_random_key(parameter: Parameter) -> bool:
     """Whether it is the key of a random stream (uint32[2], see frontend/random.py) and not something learned."""
     return parameter.dtype.name == "uint32" and parameter.shape == (2,) and not parameter.requires_grad

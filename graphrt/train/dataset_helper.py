@@ -23,11 +23,12 @@ from ..errors import ArgumentError
 from ..frontend.cell import Cell
 from ..frontend.location import user_source
 from ..frontend.tensor import Tensor
+from ..runtime.workers import interrupts_deferred
 from .arguments import check_dataset, check_positive, check_sink_size
 from .feed import BlockSteps, empty_dataset
 from .model import Model
 from .monitors import non_finite_loss
-from .source import StepSource
+from .source import StepSource, watching
 
 
 class DatasetHelper:
@@ -101,16 +102,18 @@ class _Sinks:
         if whole_pass:
             source.begin_epoch()
         steps = source.steps_per_epoch if whole_pass else self._sink_size
-        result = source.run(steps, None, whole_pass)
+        with interrupts_deferred(source.stop) as interruption:
+            result = source.run(steps, watching(interruption), whole_pass)
         if not isinstance(self._step, Cell):  # known now that it has been traced
             self._cells = source.cells
             self._flags = self._flags_now()
-        if result.status == "interrupted":
+        if result.status == "interrupted" or (interruption.requested and result.status == "finished"):
             raise KeyboardInterrupt(
                 f"interrupted after {result.done} steps of a sink; they are in the parameters"
             )
         if result.status == "non_finite":
             raise non_finite_loss(result.losses[-1], self._calls, result.done)
+        source.raise_failure()
         if result.done == 0:
             raise empty_dataset()
         return Tensor(result.losses[-1])
@@ -151,6 +154,7 @@ def connect_network_with_dataset(network: Any, dataset_helper: DatasetHelper) ->
     In sink mode the result is called without arguments and runs `sink_size` steps natively; it returns the loss of the
     last one, a float32 scalar. The place in the data is kept between calls and wraps around. `set_train()` may be
     called later. Outside sink mode the result is `network` itself. Raises ArgumentError for other arguments.
+    `dataset_helper`: the DatasetHelper whose loop will call the returned network.
     """
     if not isinstance(dataset_helper, DatasetHelper):
         raise ArgumentError(

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from ..dataset.parallel import add_note
 from ..dataset.pipeline import Dataset
 from ..dataset.plan import resident_plan
 from ..dataset.reader import prefetched
@@ -66,7 +68,10 @@ def evaluation_batches(dataset: Dataset) -> tuple[Iterator[Batch], Transforms]:
     plan = resident_plan(dataset)
     if plan is None:
         names = dataset.get_col_names()
-        return (_checked(dict(zip(names, row))) for row in prefetched(dataset)), {}
+        rows = prefetched(dataset)
+        if dataset._is_endless:
+            rows = islice(rows, dataset.get_dataset_size())
+        return (_checked(dict(zip(names, row))) for row in rows), {}
 
     def batches() -> Iterator[Batch]:
         assert plan is not None
@@ -97,15 +102,34 @@ def run_metrics(
 ) -> None:
     """Update every metric with every batch. `forward` gives (loss, output, label), or other outputs."""
     count = 0
+    first: dict[str, TensorType] = {}
     for batch in batches:
         before_batch(count + 1)
-        outputs = forward(batch)
+        try:
+            outputs = forward(batch)
+        except Exception as error:
+            _note_other_types(error, count, first, batch_types(batch))
+            raise
+        first = first or batch_types(batch)
         count += 1
         for metric in metrics.values():
             metric.update(*metric_inputs(metric, outputs, all_outputs))
         after_batch(count, outputs)
     if count == 0:
         raise empty_dataset()
+
+
+def _note_other_types(
+    error: Exception, number: int, first: Mapping[str, TensorType], types: Mapping[str, TensorType]
+) -> None:
+    """Batches may differ in shape; where that is what the network fails at, the error shall say which one it was."""
+    for name, before in first.items():
+        now = types[name]
+        if now.shape[1:] != before.shape[1:] or now.dtype != before.dtype:
+            given, expected = (f"{type.dtype}{list(type.shape)}" for type in (now, before))
+            add_note(
+                error, f"batch {number} of the dataset: column {name!r} is {given}, in the first {expected}"
+            )
 
 
 def metric_inputs(metric: Metric, outputs: Sequence[Any], all_outputs: bool) -> Sequence[Any]:

@@ -51,7 +51,7 @@ class Evaluation:
     ) -> dict[str, Any]:
         """The results by name, over one pass, or over the first `batches` of it."""
         listeners = CallbackList(callbacks)
-        size = dataset._known_size()
+        size = dataset._size()
         parameters = CallbackParameters(
             network=self.network or self.parts.network, eval_network=self.network or self.parts.network,
             train_network=self.parts.network, loss_fn=self.parts.loss_fn, optimizer=self.parts.optimizer,

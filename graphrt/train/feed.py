@@ -19,7 +19,6 @@ import numpy as np
 from ..dataset.pipeline import Dataset
 from ..dataset.reader import Reader
 from ..dataset.rows import Row
-from ..dataset.stages import RepeatDataset
 from ..dtypes import as_dtype
 from ..errors import DataError, DataWarning
 from ..frontend.location import user_source
@@ -75,6 +74,10 @@ class _Block:
     def clear(self) -> None:
         self.free, self._next = self.capacity, 0
 
+    def stop(self) -> None:
+        if self._step is not None:
+            self._step.stop()
+
     def run(self, place: int, batches: int) -> SinkResult:
         self.step.sink.position = {"step": 0, "epoch": 0, "cursor": place * self.batch_size}
         return self.step.sink.run(batches, self.columns, self.step.state, None)
@@ -118,18 +121,21 @@ class _Ring:
         for block in self.blocks.values():
             block.clear()
 
-    def deliver(self, reader: Reader[_Batch], rows: Generator[Row, None, None]) -> Iterator[_Batch]:
-        """The batches of the pass, copied to their places. Runs in the reader's thread."""
+    def deliver(
+        self, reader: Reader[_Batch], rows: Generator[Row, None, None], first: int
+    ) -> Iterator[_Batch]:
+        """The batches of the pass from number `first` on, copied to their places. Runs in the reader's thread."""
         with closing(rows):  # the source's own `finally` blocks run in this thread, too
-            for row in rows:
+            for number, row in enumerate(rows, first):
                 keys = self.keys_now()
-                block = self.block_for(row)
+                block = self.block_for(row, number)
                 reader.wait_until(block.has_room, block.claim)
                 yield _Batch(block, block.put(row), keys)
 
-    def block_for(self, row: Row) -> _Block:
-        """The block for batches of this size. Raises DataError for a batch that none can be made for."""
-        self._check(row)
+    def block_for(self, row: Row, number: int) -> _Block:
+        """The block for batches of this size. Raises DataError for a batch that none can be made for; `number` is its
+        place in the pass."""
+        self._check(row, number)
         size = len(row[0])
         if size not in self.blocks:
             if not self.blocks:
@@ -141,7 +147,7 @@ class _Ring:
             self.blocks[size] = _Block(row, self._names, capacity, self._make_step)
         return self.blocks[size]
 
-    def _check(self, row: Row) -> None:
+    def _check(self, row: Row, number: int) -> None:
         """One compiled step serves all batches: they must agree in everything but the size of the last one."""
         for name, array in zip(self._names, row):
             if array.ndim == 0:
@@ -149,7 +155,7 @@ class _Ring:
             if len(array) != len(row[0]):
                 raise DataError(
                     "the columns of a batch have different lengths", at=user_source(),
-                    given=", ".join(f"{n}: {len(a)}" for n, a in zip(self._names, row)),
+                    given=", ".join(f"{n}: {len(a)}" for n, a in zip(self._names, row)) + f" in batch {number}",
                     fix="call .batch(batch_size) on the dataset, or make the columns equally long",
                 )  # fmt: skip
         if self._first is None:
@@ -160,7 +166,7 @@ class _Ring:
                 raise DataError(
                     f"the batches of column {name!r} differ in shape or element type", at=user_source(),
                     expected=f"{first.dtype}{[full, *first.shape[1:]]} as in the first batch",
-                    given=f"{array.dtype}{list(array.shape)}",
+                    given=f"{array.dtype}{list(array.shape)} in batch {number} of a pass",
                     fix="pad or crop the samples to one shape in map()",
                 )  # fmt: skip
         sizes = list(self.blocks)
@@ -168,7 +174,8 @@ class _Ring:
             raise DataError(
                 "the batches differ in size", at=user_source(),
                 expected=f"{sizes[0]} samples, or one smaller size at the end of a pass",
-                given=f"{len(row[0])} samples" + (f" after batches of {sizes[0]} and {sizes[1]}" if len(sizes) == 2 else ""),
+                given=f"{len(row[0])} samples in batch {number} of a pass"
+                + (f" after batches of {sizes[0]} and {sizes[1]}" if len(sizes) == 2 else ""),
                 fix="let .batch(batch_size) form the batches",
             )  # fmt: skip
 
@@ -189,14 +196,14 @@ class BlockSteps:
         self._finalizer: Callable[[], Any] = lambda: None
         self._rows: Generator[Row, None, None] | None = None  # the pass, before it is given to the reader
         self._done = 0  # batches of the present pass that were trained on
+        self._preparing = False  # waiting for data or compiling: nothing is lost where that is broken off
+        self._failure: Exception | None = None
         self._waited = self.seconds = 0.0
 
     @property
     def steps_per_epoch(self) -> int | None:
-        stage: Dataset | None = self._dataset
-        if isinstance(stage, RepeatDataset) and stage.count == -1:
-            return stage.get_dataset_size()
-        return self._dataset._known_size()
+        # an endless pass is cut into epochs of one pass over what it repeats
+        return self._dataset._size(count=self._dataset._is_endless)
 
     # ------------------------------------------------------------------------------------ where training stands
 
@@ -245,10 +252,8 @@ class BlockSteps:
                 row = next(self._rows, None)
                 if row is None:
                     break
-                if (
-                    not self._ring.blocks
-                ):  # full batches come first, also where the run goes on with the ragged one
-                    self._ring.block_for(row)
+                if not self._ring.blocks:  # the full batch comes first, also where the ragged one is next
+                    self._ring.block_for(row, self._done)
                 self._done += 1
             self._drawn = self._ring.keys_now()
 
@@ -300,12 +305,13 @@ class BlockSteps:
         self, steps: int | None, progress: Progress | None = None, within_pass: bool = False
     ) -> SinkResult:
         begun = time.perf_counter()
+        self._failure = None
         losses, done = np.empty(min(steps or 1024, 1 << 20), np.float32), 0
         empty_passes = 0
         status = "finished"
         try:
             while steps is None or done < steps:
-                batches = self._reading().take(None if steps is None else steps - done, _neighbours)
+                batches = self._next_batches(None if steps is None else steps - done, progress, losses[:done])
                 if batches:
                     empty_passes = 0
                     result = self._train(batches)
@@ -313,8 +319,6 @@ class BlockSteps:
                         losses = np.resize(losses, max(2 * len(losses), done + result.done))
                     losses[done : done + result.done] = result.losses
                     done += result.done
-                    if progress is not None:
-                        progress(done, losses[:done])
                     if result.status != "finished":
                         status = result.status
                         break
@@ -328,9 +332,34 @@ class BlockSteps:
                     raise empty_dataset()
         except KeyboardInterrupt:  # while waiting for rows; native code reports it by its status
             status = "interrupted"
+        except Exception as error:  # of the source: the steps before it count
+            self._failure, status = error, "failed"
         finally:
+            self._preparing = False
             self.seconds += time.perf_counter() - begun
         return SinkResult(losses[:done].copy(), done, status)
+
+    def stop(self) -> None:
+        if self._preparing:
+            raise KeyboardInterrupt
+        for block in list(self._ring.blocks.values()):
+            block.stop()
+
+    def raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def _next_batches(self, most: int | None, progress: Progress | None, losses: np.ndarray) -> list[_Batch]:
+        """What the next native call trains on, with its step compiled; [] at the end of the pass."""
+        self._preparing = True
+        if progress is not None:
+            progress(len(losses), losses)
+        batches = self._reading().take(most, _neighbours)
+        if batches:
+            batches[0].block.step  # noqa: B018 (compiles it)
+        self._preparing = False
+        return batches
 
     def _train(self, batches: list[_Batch]) -> SinkResult:
         block = batches[0].block
@@ -358,7 +387,8 @@ class BlockSteps:
             what, timeout = self._dataset.describe(), self._dataset._shortest_timeout()
             rows, self._rows = self._rows, None
             ring = self._ring
-            self._reader = Reader(lambda reader: ring.deliver(reader, rows), what, timeout)
+            first = self._done
+            self._reader = Reader(lambda reader: ring.deliver(reader, rows, first), what, timeout)
             self._finalizer = weakref.finalize(self, self._reader.close)
         return self._reader
 

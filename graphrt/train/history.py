@@ -1,4 +1,4 @@
-"""What a training run did: every step's loss, and per epoch the loss, the evaluations and the learning rate.
+"""What a training run did: every step's loss, and per epoch the loss and the evaluations.
 
 In: where training is, from the RunContext. Out: lists and arrays; `plot()` draws them.
 """
@@ -22,6 +22,8 @@ class History(Callback):
     `evaluated[<metric>]`; `losses`: float32 array of every step's loss; `data_wait`: the share of the time of training
     steps that was spent waiting for data from Python (0 for data in memory).
     """
+
+    records = True
 
     def __init__(self) -> None:
         self._clear()

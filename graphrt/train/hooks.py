@@ -50,7 +50,8 @@ class RunContext:
         return self._parameters
 
     def request_stop(self) -> None:
-        """End training after the present step (in sink mode: after the present sink)."""
+        """End training after the present step (in sink mode: after the present sink; before an epoch's first step:
+        at once)."""
         self._stop_requested = True
 
     def get_stop_requested(self) -> bool:
@@ -68,6 +69,9 @@ class Callback:
 
     per_step = False
     runs_last = False  # among the callbacks of a run: sees what the others have done (ModelCheckpoint)
+    records = (
+        False  # step_end only takes down what was done: it runs first, and Ctrl-C does not come in between
+    )
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs of this callback: numbers, strings, arrays, lists and dicts (tuples come back as
@@ -99,21 +103,27 @@ class Callback:
         """A few times a second while a sink runs."""
 
     def on_train_begin(self, run_context: RunContext) -> None:
+        """`begin` under its long name."""
         self.begin(run_context)
 
     def on_train_epoch_begin(self, run_context: RunContext) -> None:
+        """`epoch_begin` under its long name."""
         self.epoch_begin(run_context)
 
     def on_train_step_begin(self, run_context: RunContext) -> None:
+        """`step_begin` under its long name."""
         self.step_begin(run_context)
 
     def on_train_step_end(self, run_context: RunContext) -> None:
+        """`step_end` under its long name."""
         self.step_end(run_context)
 
     def on_train_epoch_end(self, run_context: RunContext) -> None:
+        """`epoch_end` under its long name."""
         self.epoch_end(run_context)
 
     def on_train_end(self, run_context: RunContext) -> None:
+        """`end` under its long name."""
         self.end(run_context)
 
     def on_eval_begin(self, run_context: RunContext) -> None:
@@ -136,7 +146,11 @@ class Callback:
 
 
 class LambdaCallback(Callback):
-    """A callback made of functions, each called with the RunContext: `LambdaCallback(on_train_epoch_end=print)`."""
+    """A callback made of functions, each called with the RunContext:
+    `LambdaCallback(on_train_epoch_end=print)`. The functions: `on_train_begin`, `on_train_epoch_begin`,
+    `on_train_step_begin`, `on_train_step_end`, `on_train_epoch_end`, `on_train_end`, and `on_eval_begin`,
+    `on_eval_epoch_begin`, `on_eval_step_begin`, `on_eval_step_end`, `on_eval_epoch_end`, `on_eval_end`;
+    see `Callback` for when they are called."""
 
     def __init__(
         self,
@@ -170,18 +184,45 @@ class CallbackList:
 
     def __init__(self, callbacks: Iterable[Callback]):
         self.callbacks = tuple(callbacks)
+        self._begun: list[Callback] = []
 
     def call(self, method: str, run_context: RunContext) -> None:
         """`method` of every callback."""
         for callback in self.callbacks:
             getattr(callback, method)(run_context)
 
+    def begin(self, run_context: RunContext) -> None:
+        """The begin of training."""
+        for callback in self.callbacks:
+            self._begun.append(callback)
+            callback.on_train_begin(run_context)
+
+    def end(self, run_context: RunContext) -> None:
+        """The end of training for every callback it has begun for, also where one of them fails; the first failure is
+        raised when all have ended."""
+        failure: BaseException | None = None
+        while self._begun:
+            try:
+                self._begun.pop(0).on_train_end(run_context)
+            except BaseException as error:
+                failure = error if failure is None or isinstance(error, SystemExit) else failure
+        if failure is not None:
+            raise failure
+
+    def record(self, run_context: RunContext) -> None:
+        """The end of a sink for those that only take it down."""
+        for callback in self.callbacks:
+            if callback.records:
+                callback.on_train_step_end(run_context)
+
     def step_end(self, run_context: RunContext, losses: np.ndarray) -> None:
-        """The end of a sink of `len(losses)` steps that the parameters already describe as done."""
+        """The end of a sink of `len(losses)` steps that the parameters already describe as done, for all others."""
         from ..frontend.tensor import Tensor
 
         parameters = run_context.original_args()
         for callback in self.callbacks:
+            if callback.records:
+                continue
             if not callback.per_step or len(losses) <= 1:
                 callback.on_train_step_end(run_context)
                 continue

@@ -31,6 +31,7 @@ class _EpochLog(Callback):
         self._started = 0.0
 
     def write_epoch(self, record: dict[str, Any], step: int) -> None:
+        """Write the entries of one epoch; `step`: how many steps this call of train has done."""
         raise NotImplementedError
 
     def epoch_begin(self, run_context: RunContext) -> None:
@@ -93,7 +94,8 @@ class CSVLogger(_EpochLog):
     """Writes a line per epoch to a CSV file: epoch, step, loss (mean), last_loss, seconds, learning_rate, metrics.
 
     `filename`: written anew by each run, continued by a resumed one and with `append=True`. The header has the columns of the first
-    epoch; a metric that `fit` evaluates only in later epochs needs `columns`, the names of all columns wanted.
+    epoch; a metric that `fit` evaluates only in later epochs needs `columns`, the names of all columns
+    wanted. `separator`: between the columns.
     """
 
     def __init__(
@@ -133,7 +135,7 @@ class JSONLogger(_EpochLog):
     """Writes a JSON object per epoch, one per line (JSON Lines), with the entries of `CSVLogger`.
 
     `per_step=True`: before it a line `{"epoch": 1, "step": 17, "loss": 0.3}` for every step. `append`: continue the
-    file, as a resumed run does. NaN and infinity are written as null.
+    file, as a resumed run does. NaN and infinity are written as null. `filename`: the file.
     """
 
     def __init__(self, filename: Any, append: bool = False, per_step: bool = False):
@@ -222,7 +224,8 @@ class TensorBoardLogger(_EpochLog):
 
 
 class SummaryCollector(TensorBoardLogger):
-    """TensorBoardLogger under MindSpore's name: losses every `collect_freq` steps, learning rate and metrics."""
+    """TensorBoardLogger under MindSpore's name: losses every `collect_freq` steps, learning rate and
+    metrics. `summary_dir`: the folder of the event files."""
 
     def __init__(self, summary_dir: Any, collect_freq: int = 10):
         super().__init__(summary_dir, collect_freq)

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from ..runtime.result import SinkResult
+from ..runtime.workers import Interruption, interrupts_deferred
 from .feed import empty_dataset
 from .hooks import CallbackList, CallbackParameters, RunContext
 from .monitors import non_finite_loss
-from .source import StepSource
+from .source import Progress, StepSource, watching
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def run_epochs(
     With `start` the run goes on from there, up to the same last epoch. `evaluate(epoch)` runs before an epoch's end
     callbacks and gives their `eval_results`.
     Raises NonFiniteError when a loss is NaN or infinite, KeyboardInterrupt after Ctrl-C; `end` callbacks run first.
+    Ctrl-C is acted upon between steps, never between a step and its place in all counts.
     """
     whole_passes = sink_size == -1 or not sink_mode
     steps = source.steps_per_epoch if whole_passes else sink_size
@@ -70,13 +72,18 @@ def run_epochs(
         )  # fmt: skip
     context = RunContext(parameters)
     run = _Run(source, callbacks, parameters, context)
-    callbacks.call("on_train_begin", context)
+    parameters.interrupt = run.interrupt
     try:
+        callbacks.begin(context)
         if start is not None and (start.epoch_ended or next_epoch > first_epoch + epochs):
             start.restore()
         for epoch in range(next_epoch, first_epoch + epochs + 1):
+            if context.get_stop_requested():
+                break
             parameters.update(cur_epoch_num=epoch, cur_step_in_epoch=0, eval_results={})
             callbacks.call("on_train_epoch_begin", context)
+            if context.get_stop_requested():
+                break
             left = steps
             if start is not None and epoch == start.epoch:  # in the middle of this epoch
                 done = run.go_on(start)
@@ -96,13 +103,13 @@ def run_epochs(
                 parameters.eval_results = evaluate(epoch)
             callbacks.call("on_train_epoch_end", context)
             parameters.epochs_completed = epoch
-            if context.get_stop_requested():
-                break
     except BaseException as error:
         parameters.error = error
         raise
     finally:
-        callbacks.call("on_train_end", context)
+        callbacks.end(context)
+        # both lead back to the run: the dataset and its workers would outlive it
+        parameters.update(interrupt=None, error=None)
 
 
 class _Run:
@@ -112,16 +119,24 @@ class _Run:
         self, source: StepSource, callbacks: CallbackList, parameters: CallbackParameters, context: RunContext
     ):
         self.source, self.callbacks, self.parameters, self.context = source, callbacks, parameters, context
+        self._interruption: Interruption | None = None  # of the sink that runs now
+
+    def interrupt(self) -> None:
+        """What Ctrl-C does, for other signal handlers: KeyboardInterrupt, inside a sink at the next step boundary."""
+        if self._interruption is None:
+            raise KeyboardInterrupt
+        self._interruption.requested = True
+        self.source.stop()
 
     def go_on(self, start: Start) -> int:
         """Be in the middle of the epoch `start` tells of; returns how many of its steps are done."""
         self.parameters.cur_step_in_epoch = start.step_in_epoch
         if len(start.losses):
-            self._tell(start.losses[-1:])  # for an epoch of which nothing is left but its end
+            self._describe(start.losses[-1:])  # for an epoch of which nothing is left but its end
         start.restore()
         return start.step_in_epoch
 
-    def _tell(self, losses: np.ndarray) -> None:
+    def _describe(self, losses: np.ndarray) -> None:
         from ..frontend.tensor import Tensor
 
         self.parameters.update(losses=losses, net_outputs=Tensor(losses[-1]))
@@ -139,25 +154,36 @@ class _Run:
         parameters = self.parameters
         self.callbacks.call("on_train_step_begin", self.context)
         progress = self._progress if self.callbacks.watches_progress else None
-        parameters.inside_sink = True
-        result = self.source.run(steps, progress, within_pass)
-        parameters.cur_step_num += result.done
-        parameters.cur_step_in_epoch += result.done
-        parameters.inside_sink = False
+        with interrupts_deferred(self.source.stop) as interruption:
+            self._interruption = interruption
+            try:
+                result = self._account(steps, watching(interruption, progress), within_pass)
+            finally:
+                self._interruption = None
         if result.done:
-            self._report(result)
-        if result.status == "interrupted":
+            self.callbacks.step_end(self.context, result.losses)
+        if result.status == "interrupted" or (interruption.requested and result.status == "finished"):
             raise KeyboardInterrupt(
                 f"training was interrupted after {parameters.cur_step_num} steps "
                 f"(epoch {parameters.cur_epoch_num}, step {parameters.cur_step_in_epoch}); all of them are in the parameters"
             )
         if result.status == "non_finite":  # no LossMonitor said so
             raise non_finite_loss(result.losses[-1], parameters.cur_epoch_num, parameters.cur_step_in_epoch)
+        self.source.raise_failure()
         return result.done
 
-    def _report(self, result: SinkResult) -> None:
-        self._tell(result.losses)
-        self.callbacks.step_end(self.context, result.losses)
+    def _account(self, steps: int | None, progress: Progress, within_pass: bool) -> SinkResult:
+        """Run a sink and count its steps. Where it does not get that far nobody knows how many were done."""
+        parameters = self.parameters
+        parameters.inside_sink = True
+        result = self.source.run(steps, progress, within_pass)
+        parameters.cur_step_num += result.done
+        parameters.cur_step_in_epoch += result.done
+        if result.done:
+            self._describe(result.losses)
+            self.callbacks.record(self.context)
+        parameters.inside_sink = False
+        return result
 
     def _progress(self, done: int, losses: np.ndarray) -> None:
         self.parameters.sink_losses = losses[:done]

@@ -214,7 +214,7 @@ class Model:
         if resumed is not None:
             resumed.restore_random()
         source = self._training_source(dataset)
-        state = TrainingState(self._parts.top_cells(), dataset, source, history, users, valid_dataset)
+        state = TrainingState(self._parts.top_cells(), source, history, users, valid_dataset)
         start = None if resumed is None else resumed.restore(source, state)
         if start is None and initial_epoch:
             begin_at_epoch(source, initial_epoch, sink_size if sink_mode else -1)

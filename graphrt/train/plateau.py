@@ -35,7 +35,9 @@ class Monitor(Callback):
 
     `monitor`: "loss" (of the epoch's last step), "eval_loss" (of the validation data), or the name of a metric that
     `Model.fit` evaluates; epochs without an evaluation do not count. `mode`: "min" or "max", what is better; "auto"
-    takes "max" for accuracies and other metrics known to grow. `min_delta`: what changes less is no improvement.
+    takes "max" for accuracies and other metrics known to grow. `min_delta`: what changes less is no
+    improvement. `patience`: for how many epochs without improvement nothing happens. `verbose`: print what is
+    done.
     """
 
     def __init__(self, monitor: str, mode: str, min_delta: float, patience: int, verbose: bool):
@@ -124,14 +126,23 @@ class EarlyStopping(Monitor):
     def begin(self, run_context: RunContext) -> None:
         super().begin(run_context)
         self.stopped_epoch, self.best_epoch, self._best_weights = 0, 0, {}
+        self._run_context = run_context
 
     def state_dict(self) -> dict[str, Any]:
-        more = {"best_epoch": self.best_epoch, "best_weights": self._best_weights}
-        return super().state_dict() | more
+        more = {"stopped_epoch": self.stopped_epoch, "best_epoch": self.best_epoch}
+        return super().state_dict() | more | {"best_weights": self._best_weights}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         self.best_epoch, self._best_weights = state["best_epoch"], state["best_weights"]
+        if (
+            state["stopped_epoch"] and self._is_over()
+        ):  # with more patience than it had then, training goes on
+            self.stopped_epoch = state["stopped_epoch"]
+            self._run_context.request_stop()
+
+    def _is_over(self) -> bool:
+        return self.wait >= max(self.patience, 1)
 
     def on_train_epoch_end(self, run_context: RunContext) -> None:
         parameters = run_context.original_args()
@@ -145,7 +156,7 @@ class EarlyStopping(Monitor):
                 self._best_weights = {p.name: p.asnumpy() for p in _weights(parameters)}
             if self.baseline is None or self.improves(value, self.baseline):
                 self.wait = 0
-        if self.wait >= max(self.patience, 1):
+        if self._is_over():
             self.stopped_epoch = parameters.cur_epoch_num
             run_context.request_stop()
             for parameter in _weights(parameters) if self._best_weights else ():

@@ -15,6 +15,7 @@ from ..dataset.plan import ResidentPlan
 from ..frontend.parameter import Parameter
 from ..frontend.trace import Traced
 from ..runtime.result import SinkResult
+from ..runtime.workers import Interruption
 
 Progress = Callable[[int, np.ndarray], None]
 
@@ -63,7 +64,26 @@ class StepSource(Protocol):
         self, steps: int | None, progress: Progress | None = None, within_pass: bool = False
     ) -> SinkResult:
         """`steps` training steps (None: all that remain of this pass), beginning new passes as needed, or stopping
-        early at the end of this one with `within_pass`."""
+        early at the end of this one with `within_pass`. `progress` is called between steps; KeyboardInterrupt from it
+        ends the run with status "interrupted"."""
+
+    def stop(self) -> None:
+        """End the `run` that is under way at the next step boundary. For signal handlers of the thread that runs it."""
+
+    def raise_failure(self) -> None:
+        """Raise what ended the last `run` before its time; the steps it had done are in its result."""
+
+
+def watching(interruption: Interruption, progress: Progress | None = None) -> Progress:
+    """`progress` that also ends the run if Ctrl-C was pressed where `StepSource.stop` came too early to be seen."""
+
+    def watch(done: int, losses: np.ndarray) -> None:
+        if interruption.requested:
+            raise KeyboardInterrupt
+        if progress is not None and done:
+            progress(done, losses)
+
+    return watch
 
 
 @dataclass(frozen=True)
@@ -72,6 +92,11 @@ class CompiledStep:
 
     sink: Any
     traces: tuple[Traced, ...]
+
+    def stop(self) -> None:
+        """End a native sink that is running at its next step boundary (the interpreter asks `progress` instead)."""
+        if hasattr(self.sink, "_stop"):
+            self.sink._stop()
 
     @property
     def state(self) -> dict[str, np.ndarray]:
@@ -140,6 +165,12 @@ class ResidentSteps:
 
     def close(self) -> None:
         """Nothing is open."""
+
+    def stop(self) -> None:
+        self._step.stop()
+
+    def raise_failure(self) -> None:
+        """Reading memory does not fail."""
 
     def begin_epoch(self) -> None:
         place = self.position

@@ -11,7 +11,6 @@ two steps; restored into the same program in another process, training goes on w
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,33 +66,27 @@ class TrainingState:
     def __init__(
         self,
         cells: Sequence[Any],
-        dataset: Any,
         source: Any,
         history: History,
         callbacks: Sequence[Callback],
         valid_dataset: Any = None,
     ):
         self._valid_dataset = valid_dataset
-        self._cells, self._dataset, self._source = cells, dataset, source
+        self._cells, self._source = cells, source
         self._history, self._callbacks = history, callbacks
 
     def parameters(self) -> dict[str, Parameter]:
         """Every Parameter that a training step reads or changes, by the name it is saved under."""
         named = dict(iterate_named(self._cells))
         seen, names = {id(p) for p in named.values()}, set(named)
-        found: list[tuple[str, Parameter]] = []
-        if "arrays" not in self._source.position:  # a source that reads ahead keeps the keys with its place
-            found += [
-                (f"{INTERNAL}dataset.{number}.{parameter.name}", parameter)
-                for number, parameter in enumerate(dataset_parameters(self._dataset))
-            ]
-        found += [
+        # random keys of the training data are in the compiled step, or in the place of a source that reads ahead
+        found = [
             (f"{INTERNAL}validation.{number}.{parameter.name}", parameter)
             for number, parameter in enumerate(dataset_parameters(self._valid_dataset))
         ]
         if (key := random.default_key_if_made()) is not None:
             found.append((RANDOM_KEY, key))
-        # what else the compiled step uses: of functions and objects that are not Cells
+        # what else the compiled step uses: keys of its data, Parameters of functions and of objects that are not Cells
         found += [(f"{INTERNAL}step.{label}", p) for label, p in self._source.parameters.items()]
         for name, parameter in found:
             if id(parameter) not in seen:
@@ -152,13 +145,6 @@ class TrainingState:
         }
         missing = [name for name in parameters if name not in saved]
         extra = [name for name in saved if name not in parameters]
-        if not self._source.parameters:  # steps over streams are compiled when their first batch is there
-            late = [name for name in extra if name.startswith(f"{INTERNAL}step.")]
-            extra = [name for name in extra if name not in late]
-            if late:
-                warnings.warn(
-                    f"not restored, because no Cell of the model holds it: {', '.join(late)}", stacklevel=2
-                )
         wrong = [
             f"{name}: {saved[name].dtype}{list(saved[name].shape)} for {p.type.describe()}"
             for name, p in parameters.items()

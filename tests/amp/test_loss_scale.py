@@ -1,5 +1,7 @@
 """Loss scaling: by hand, in Cells, in `Model`'s native sink; against the rule written out in Python."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -144,6 +146,19 @@ def test_a_scaled_loss_trains_like_an_unscaled_one():
         assert optimizer.global_step.item() == 24
         for a, b in zip(net.get_parameters(), plain):
             np.testing.assert_allclose(a.asnumpy(), b, rtol=1e-6, atol=1e-7)
+
+
+def test_an_optimizer_that_does_not_divide_by_the_fixed_factor_is_mentioned():
+    net = nn.Dense(3, 2)
+    manager = amp.FixedLossScaleManager(128.0, drop_overflow_update=False)
+    with pytest.warns(
+        UserWarning, match=r"multiplied by 128, .*divides its gradients by 1: .*loss_scale=128"
+    ):
+        graphrt.Model(net, nn.MSELoss(), nn.SGD(net.trainable_params(), 0.1), loss_scale_manager=manager)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        right = nn.SGD(net.trainable_params(), 0.1, loss_scale=128.0)
+        graphrt.Model(net, nn.MSELoss(), right, loss_scale_manager=manager)
 
 
 def test_float16_overflows_are_skipped_inside_the_native_sink():

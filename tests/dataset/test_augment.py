@@ -62,7 +62,7 @@ def test_colours_change_the_same_everywhere_and_stay_in_their_range():
     batch, results = images(6, 5, 4, 3), []
     for form in ("batch", "interpreter", "native"):
         graphrt.set_seed(4)
-        transform = vision.RandomColorAdjust(0.5, (0.2, 1.9), 0.8)
+        transform = vision.RandomColorAdjust(0.5, (0.2, 1.9), 0.8, 0.3)
         if form == "batch":
             results.append(transform.batch(batch))
             continue

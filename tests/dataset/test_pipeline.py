@@ -97,6 +97,32 @@ def test_endless_repeat_counts_as_one_pass_and_ends_when_empty():
     assert list(ds.GeneratorDataset(lambda: iter(()), "x").repeat()) == []
 
 
+@pytest.mark.parametrize("source", [lambda n, name="x": ds.NumpySlicesDataset(np.arange(n), name, shuffle=False),
+                                    lambda n, name="x": ds.GeneratorDataset(lambda: iter(range(n)), name)])  # fmt: skip
+def test_sizes_after_an_endless_repeat_are_what_iteration_gives(source):
+    def size_and_rows(dataset):
+        return dataset.get_dataset_size(), len(list(dataset))
+
+    assert size_and_rows(source(3).repeat().take(10)) == (10, 10)
+    assert size_and_rows(source(3).repeat().skip(2).take(4)) == (4, 4)
+    assert size_and_rows(source(3).repeat().batch(2).take(4)) == (4, 4)
+    assert size_and_rows(source(3).repeat().zip(source(10, "y"))) == (10, 10)
+    assert source(5).repeat().batch(2).get_dataset_size() == 3  # an epoch: one pass over what is repeated
+
+
+def test_counting_the_rows_of_an_endless_filter_is_refused():
+    endless = ds.GeneratorDataset(lambda: iter(range(3)), "x").repeat().filter(lambda x: x > 0)
+    with pytest.raises(DataError, match="the size of an endless dataset cannot be counted"):
+        endless.get_dataset_size()
+    assert len(list(endless.take(4))) == 4
+
+
+def test_counting_runs_no_functions():
+    called = []
+    dataset = ds.GeneratorDataset(lambda: iter(range(7)), "x").map(called.append, "x").batch(3)
+    assert dataset.get_dataset_size() == 3 and called == []
+
+
 def test_take_of_a_shuffled_source_takes_other_samples_each_pass():
     graphrt.set_seed(0)
     dataset = numbers(100).take(5)

@@ -60,6 +60,11 @@ def test_pipelines_that_need_python():
     assert ds.resident_plan(ds.GeneratorDataset(lambda: iter(range(3)), "x").batch(2)) is None
 
 
+def test_a_pipeline_without_samples_has_no_plan():
+    nothing = images().filter(lambda x, y: False).batch(2)
+    assert ds.resident_plan(nothing) is None and len(nothing) == 0 and list(nothing) == []
+
+
 def test_one_compiled_step_serves_plans_of_one_signature():
     graphrt.set_seed(1)
     assert ds.resident_plan(images().batch(2)).signature() == ds.resident_plan(images().batch(2)).signature()

@@ -139,6 +139,75 @@ def test_samplers(make):
     assert column(make(sampler=ds.DistributedSampler(5, 2, shuffle=False))) == [2, 7]
 
 
+@pytest.mark.parametrize("make", [memory, numbered])
+def test_samplers_that_choose_anew_for_every_pass(make):
+    graphrt.set_seed(3)
+    some = make(sampler=ds.RandomSampler(num_samples=4))
+    first, second = column(some), column(some)
+    assert len(some) == len(set(first)) == len(set(second)) == 4 and set(first) != set(second)
+    some.reset()
+    assert column(some) == first
+    assert (
+        len(set(column(make(100, sampler=ds.RandomSampler(replacement=True))))) < 80
+    )  # e^-1 of them are missing
+    weights = np.array([0, 3, 0, 1, 0, 0, 0, 0, 0, 0])
+    drawn = column(make(sampler=ds.WeightedRandomSampler(weights, 4000)))
+    assert len(drawn) == 4000 and abs(drawn.count(1) - 3000) < 150 and drawn.count(1) + drawn.count(3) == 4000
+    assert sorted(column(make(sampler=ds.WeightedRandomSampler(weights, 2, replacement=False)))) == [1, 3]
+
+    class Backwards(ds.Sampler):
+        def __iter__(self):
+            return iter(range(9, 5, -1))
+
+    assert column(make(sampler=Backwards())) == [9, 8, 7, 6]
+    assert column(make(sampler=Backwards(), num_samples=3).skip(1)) == [8, 7]
+
+    class Shrinking(ds.Sampler):
+        left = 4
+
+        def __iter__(self):
+            self.left -= 1
+            return iter(range(self.left + 1))
+
+    with pytest.raises(DataError, match="fewer samples than in the first pass"):
+        column(make(sampler=Shrinking()))
+
+
+def ragged():
+    return ds.GeneratorDataset(
+        lambda: ((np.arange(k + 1, dtype=np.float32), k) for k in range(5)), ["x", "y"]
+    )
+
+
+def test_padded_batch():
+    first, second = (row["x"] for row in ragged().padded_batch(3).create_dict_iterator(output_numpy=True))
+    assert first.tolist() == [[0, 0, 0], [0, 1, 0], [0, 1, 2]] and second.shape == (2, 5)
+    filled = ragged().padded_batch(3, drop_remainder=True, pad_info={"x": ([4], -1)})
+    assert column(filled) == [[[0, -1, -1, -1], [0, 1, -1, -1], [0, 1, 2, -1]]]
+    cut = ragged().padded_batch(5, num_parallel_workers=2, pad_info={"x": ([2], None)})
+    assert column(cut) == [[[0, 0], [0, 1], [0, 1], [0, 1], [0, 1]]] and column(cut, "y") == [[0, 1, 2, 3, 4]]
+    tables = ds.GeneratorDataset(lambda: (np.ones((k, 3 - k)) for k in (1, 2)), "x")
+    (table,) = column(tables.padded_batch(2, pad_info={"x": ([None, 3], 7)}))
+    assert table == [[[1, 1, 7], [7, 7, 7]], [[1, 7, 7], [1, 7, 7]]]
+
+
+def test_flat_map():
+    data = ds.NumpySlicesDataset(np.array([2, 3]), "n", shuffle=False)
+    joined = data.flat_map(lambda row: memory(int(row[0]), shuffle=False))
+    assert column(joined) == [0, 1, 0, 1, 2] and joined.get_dataset_size() == 5
+    assert ds.resident_plan(joined.batch(2)) is not None
+
+
+def test_drawn_samples_pass_all_stages():
+    graphrt.set_seed(3)
+    data = memory(sampler=ds.WeightedRandomSampler([1] * 5 + [0] * 5, 6))
+    assert ds.resident_plan(data.batch(2)) is None
+    assert len(data) == 6 and len(data.batch(4)) == 2 == len(column(data.batch(4)))
+    for stage in (data.filter(lambda x, y: x < 5), data.shuffle(3), data.take(6), data + data.skip(6)):
+        assert len(list(stage)) == 6 and max(column(stage)) < 5
+    assert column(data.zip(stream(3, names=("a", "b")))) != column(data)
+
+
 def test_reading_helpers():
     data = memory(6, shuffle=False).batch(4)
     assert data.output_shapes() == [[4], [4]] and data.dataset_size == 2
@@ -177,7 +246,27 @@ def test_reading_helpers():
         (lambda: memory(sampler=[10]), DataError, "0 <= number < 10"),
         (lambda: memory(sampler=[]), ArgumentError, "sample numbers"),
         (lambda: ds.SubsetSampler([0.5]), ArgumentError, "sample numbers"),
-        (lambda: ds.RandomSampler(replacement=True), ArgumentError, "whole passes"),
+        (lambda: ds.RandomSampler(num_samples=0), ArgumentError, "num_samples"),
+        (lambda: ds.WeightedRandomSampler([1, -1]), ArgumentError, "cannot be drawn from"),
+        (lambda: ds.WeightedRandomSampler([0, 1], 2, False), ArgumentError, "at least 2 are positive"),
+        (lambda: memory(sampler=ds.WeightedRandomSampler([1, 2])), DataError, "10 weights"),
+        (
+            lambda: memory(sampler=ds.RandomSampler(num_samples=3)).split([2, 1]),
+            ArgumentError,
+            "one part to another",
+        ),
+        (lambda: stream().shuffle(5).split([5, 5], randomize=False), ArgumentError, "one part to another"),
+        (
+            lambda: next(iter(ragged().padded_batch(2, pad_info={"y": (None, 0)}))),
+            DataError,
+            "add it to pad_info",
+        ),
+        (lambda: next(iter(ragged().padded_batch(2, pad_info={"x": ([2, 2], 0)}))), DataError, "1 lengths"),
+        (lambda: ragged().padded_batch(2, pad_info={"x": ([0], 0)}), ArgumentError, "unusable pad_info"),
+        (lambda: ragged().padded_batch(2, pad_info={"z": ([1], 0)}), ArgumentError, r"column \(x, y\)"),
+        (lambda: ragged().padded_batch(2, pad_info={"x": (5, 0)}), ArgumentError, "unusable pad_info"),
+        (lambda: memory().flat_map(lambda row: 3), ArgumentError, "a dataset for every row"),
+        (lambda: memory().repeat().flat_map(lambda row: memory()), ArgumentError, "never ends"),
         (lambda: stream(0).output_shapes(), DataError, "is empty"),
         (lambda: ds.GeneratorDataset(stream, "x", schema=3), ArgumentError, "schema is not supported"),
         (lambda: ds.GeneratorDataset(stream, "x", timeout=-1), ArgumentError, "timeout"),

@@ -1,5 +1,7 @@
 """Every transform: one sample, a batch and the traced form agree; values follow the definition."""
 
+import colorsys
+
 import numpy as np
 import pytest
 
@@ -56,6 +58,9 @@ CASES = [
     (vision.AdjustBrightness(1.7), images(2, 4, 5, 3)),
     (vision.AdjustContrast(0.4), images(2, 4, 5, 3)),
     (vision.AdjustContrast(1.5), images(2, 4, 5, dtype=np.float32) / np.float32(255)),
+    (vision.AdjustSaturation(1.8), images(2, 4, 5, 3)),
+    (vision.AdjustHue(0.3), images(2, 4, 5, 3)),
+    (vision.AdjustHue(-0.5), images(2, 4, 5, 3, dtype=np.float32) / np.float32(255)),
     (transforms.Fill(3), images(2, 4)),
     (transforms.Concatenate(0, [1, 2], np.array([9])), images(2, 3)),
     (transforms.PadEnd([3, None], 7), images(2, 2, 3)),
@@ -154,6 +159,36 @@ def test_values_of_crops_and_colours():
     assert transforms.PadEnd([3], 9)(np.array([1, 2])).tolist() == [1, 2, 9]
 
 
+@pytest.mark.parametrize("turn", [-0.5, -0.21, 0.0, 1 / 3, 0.5])
+def test_hue_agrees_with_colorsys(turn):
+    pixels = images(1, 6, 7, 3)[0].astype(np.float64) / 255
+    pixels[0, 0], pixels[0, 1], pixels[0, 2] = 0.4, (0.2, 0.7, 0.7), (1.0, 0.0, 1.0)
+    expected = []
+    for pixel in pixels.reshape(-1, 3):
+        hue, saturation, value = colorsys.rgb_to_hsv(*pixel)
+        expected.append(colorsys.hsv_to_rgb((hue + turn) % 1, saturation, value))
+    found = vision.AdjustHue(turn)(pixels.astype(np.float32))
+    np.testing.assert_allclose(found.reshape(-1, 3), expected, atol=3e-6)
+
+
+def test_pillow_images_between_transforms():
+    pytest.importorskip("PIL")
+    image = images(1, 6, 7, 3)[0]
+    pillow = vision.ToPIL()(image)
+    assert pillow.size == (7, 6) and np.array_equal(np.asarray(pillow), image)
+    assert vision.ToPIL()(image[:, :, :1]).mode == "L"
+    steps = [vision.ToPIL(), vision.CenterCrop(4), vision.ToPIL(), vision.ToTensor()]
+    data = ds.NumpySlicesDataset(image[None], "image").map(steps, "image").batch(1)
+    assert ds.resident_plan(data) is not None  # without the detours
+    (batch,) = next(iter(data))
+    expected = vision.ToTensor()(vision.CenterCrop(4)(image))
+    assert np.array_equal(batch.asnumpy()[0], expected)
+    turned = ds.NumpySlicesDataset(image[None], "image").map(
+        [vision.ToPIL(), lambda pillow: pillow.transpose(2), vision.ToTensor()], "image"
+    )
+    assert np.array_equal(next(iter(turned))[0].asnumpy(), vision.ToTensor()(np.rot90(image)))
+
+
 def test_values():
     assert vision.Rescale(0.5, 1.0)(np.uint8(4)) == 3.0
     assert vision.Normalize([1.0], [2.0])(np.full((1, 1, 1), 5, np.uint8)).item() == 2.0
@@ -194,9 +229,11 @@ def test_bilinear_resize_interpolates_between_pixel_centres():
         (lambda: vision.Grayscale()(np.zeros((2, 2), np.uint8)), ShapeError, "colour images"),
         (lambda: vision.Invert()(np.zeros((2, 2), np.int32)), DTypeError, "uint8 images"),
         (lambda: vision.AdjustBrightness(-1), ArgumentError, "number >= 0"),
-        (lambda: vision.RandomColorAdjust(hue=0.1), ArgumentError, "hue is not supported"),
+        (lambda: vision.RandomColorAdjust(hue=0.6), ArgumentError, "-0.5 .. 0.5"),
+        (lambda: vision.AdjustHue(True), ArgumentError, "part of the colour circle"),
+        (lambda: vision.AdjustHue(0.1)(np.zeros((2, 2), np.uint8)), ShapeError, "needs colour images"),
+        (lambda: vision.ToPIL()(np.zeros((2, 2))), DataError, "images of bytes"),
         (lambda: vision.RandomColorAdjust((2, 1)), ArgumentError, "range of brightness"),
-        (lambda: vision.Decode(to_pil=True), ArgumentError, "to_pil=False"),
         (lambda: transforms.RandomApply([abs]), ArgumentError, "list of transforms"),
         (lambda: transforms.RandomChoice([]), ArgumentError, "list of transforms"),
         (lambda: transforms.RandomApply([vision.Pad(1)]).batch(images(1, 2, 2)), ShapeError, "changes shape"),
@@ -215,6 +252,18 @@ def test_bilinear_resize_interpolates_between_pixel_centres():
 def test_wrong_use_is_explained(make, error, words):
     with pytest.raises(error, match=words):
         make()
+
+
+def test_pipelines_for_pillow_images_of_release_1_1():
+    from graphrt.dataset.vision import py_transforms as P
+
+    image = images(1, 4, 5, 3)[0]
+    mean, std = [0.4, 0.5, 0.6], [0.1, 0.2, 0.3]
+    steps = transforms.Compose([P.ToPIL(), P.ToTensor(), P.Normalize(mean, std)])
+    data = ds.NumpySlicesDataset(image[None], "image").map(steps, "image").batch(1)
+    assert ds.resident_plan(data) is not None
+    expected = ((image / 255 - mean) / std).transpose(2, 0, 1)
+    np.testing.assert_allclose(next(iter(data))[0].asnumpy()[0], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_names_of_release_1_1():

@@ -12,6 +12,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 @pytest.fixture
 def run_example(monkeypatch, capsys):
     """`run_example("name.py", *arguments)`: what the script prints."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))  # as `python examples/name.py` has it
 
     def run(name, *arguments):
         script = str(EXAMPLES / name)

@@ -24,10 +24,10 @@ def losses(output):
 
 def test_learns_the_digits(monkeypatch, capsys, tmp_path):
     model = tmp_path / "lenet5.onnx"
-    output = run(monkeypatch, capsys, "--onnx", model)
+    output = run(monkeypatch, capsys, "--onnx", model, "--epochs", 15)
     lines = losses(output)
     assert [(epoch, step) for epoch, step, _ in lines] == [(str(k), "100") for k in range(1, len(lines) + 1)]
-    assert float(re.search(r"test accuracy: (\S+) %", output)[1]) >= 97
+    assert float(re.search(r"test accuracy: (\S+) %", output)[1]) >= 95
     assert f"{model}: written, and verified" in output
     assert model.stat().st_size > 200_000
 

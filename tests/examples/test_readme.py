@@ -32,3 +32,9 @@ def test_dump_commands_run(monkeypatch, capsys, tmp_path, command):
 def test_files_it_names_exist():
     for name in re.findall(r"(?:examples|tools|docs|\.ci)/[\w./]+", README):
         assert (ROOT / name).exists(), name
+
+
+def test_the_gallery_shows_every_example():
+    shown = set(re.findall(r"^\| `(\w+\.py)", README, re.MULTILINE))
+    programs = {path.name for path in (ROOT / "examples").glob("*.py") if "def main" in path.read_text()}
+    assert shown == programs

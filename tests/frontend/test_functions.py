@@ -10,7 +10,13 @@ import pytest
 import graphrt
 from graphrt import Tensor, ops
 from graphrt.errors import ArgumentError, ShapeError
-from graphrt.frontend import functional_arrays, functional_linear, functional_losses, functional_math
+from graphrt.frontend import (
+    functional_arrays,
+    functional_inverse,
+    functional_linear,
+    functional_losses,
+    functional_math,
+)
 
 RNG = np.random.default_rng(5)
 A, B, C = (RNG.standard_normal((3, 4)) for _ in range(3))
@@ -114,6 +120,9 @@ ARRAYS = [
     ("gather_nd", (A, np.array([[[2, 3]], [[1, 1]]], np.int32)), A[[2, 1], [3, 1]][:, None]),
     ("masked_fill", (A, A > 0, -1.0), np.where(A > 0, -1.0, A)),
     ("unsorted_segment_sum", (A, LABELS, 5), np.stack([A[2], A[0], 0 * V, A[1], 0 * V])),
+    ("cumprod", (LONG, 1), LONG.cumprod(1)), ("cumprod", (I, 0), I.cumprod(dtype=np.int32)),
+    ("median", (LONG,), (np.sort(LONG)[:, 34], np.argsort(LONG)[:, 34].astype(np.int32))),
+    ("median", (A, 0, True), (np.sort(A, 0)[1:2], np.argsort(A, 0)[1:2].astype(np.int32))),
     ("cumsum", (LONG, 1), LONG.cumsum(1)), ("cumsum", (A, 0), A.cumsum(0)), ("cumsum", (I, 0), I.cumsum(dtype=np.int32)),
     ("topk", (A, 2), (-np.sort(-A)[:, :2], np.argsort(-A)[:, :2].astype(np.int32))),
     ("topk", (A, 2, 0, False), (np.sort(A, 0)[:2], np.argsort(A, 0)[:2].astype(np.int32))),
@@ -125,6 +134,20 @@ ARRAYS = [
     ("argsort", (SPECIAL, -1, True), np.array([1, 3, 0, 5, 4, 2], np.int32)),
     ("sort", (I,), (np.sort(I), np.argsort(I, kind="stable").astype(np.int32))),
 ]  # fmt: skip
+EDGES = np.array([0.0, 1.0, -1.0, 0.5, -1e-9])
+BEYOND = np.array([1e-9, -1.0, 1e5, -3e12, np.inf, -np.inf, np.nan])
+INVERSE = [
+    ("atan", (A * 3,), np.arctan(A * 3)), ("arctan", (BEYOND,), np.arctan(BEYOND)),
+    ("asin", (EDGES,), np.arcsin(EDGES)), ("arcsin", (P,), np.arcsin(P)),
+    ("acos", (EDGES,), np.arccos(EDGES)), ("arccos", (P - Q,), np.arccos(P - Q)),
+    ("asinh", (A * 9,), np.arcsinh(A * 9)), ("arcsinh", (BEYOND,), np.arcsinh(BEYOND)),
+    ("acosh", (1 + P,), np.arccosh(1 + P)), ("arccosh", (np.array([1.0, 7e9]),), np.arccosh([1.0, 7e9])),
+    ("atanh", (P - Q,), np.arctanh(P - Q)), ("arctanh", (np.array([1e-9, 1.0, -1.0]),), np.array([1e-9, np.inf, -np.inf])),
+    ("atan2", (A, B), np.arctan2(A, B)),
+    ("arctan2", (np.array([0.0, 0.0, 2.0, -2.0, 1.0]), np.array([0.0, -3.0, 0.0, 0.0, -1.0])),
+     np.array([0, np.pi, np.pi / 2, -np.pi / 2, 0.75 * np.pi])),
+]  # fmt: skip
+SQUARES, STACK = RNG.standard_normal((3, 3, 2)), RNG.standard_normal((2, 1, 3, 4))
 LINEAR = [
     ("mm", (A, B.T), A @ B.T), ("bmm", (S, T), S @ T), ("mv", (A, V), A @ V), ("dot", (V, V), V @ V),
     ("inner", (S, A), np.inner(S, A)), ("outer", (V, U), np.outer(V, U)), ("addmm", (A @ B.T, A, B.T), 2 * A @ B.T),
@@ -134,7 +157,9 @@ LINEAR = [
     *(("einsum", (equation, *operands), np.einsum(equation, *operands)) for equation, operands in (
         ("bij,bjk->bik", (S, T)), ("ij,ij->i", (A, B)), ("ij->ji", (A,)), ("ij->", (A,)), ("i,j->ij", (V, U)),
         ("bij,bjk->ki", (S, T)), ("bij,bjk,i->bk", (S, T, A[:, 0])), ("ij,jk", (A, B.T)), ("bij,kj->bki", (S, A)),
-        ("ij,kl->il", (A, B)),
+        ("ij,kl->il", (A, B)), ("iij->ji", (SQUARES,)), ("ii", (SQUARES[..., 0],)), ("jij,k->ik", (SQUARES.swapaxes(1, 2), V)),
+        ("...i,...i->...", (S, A)), ("...ij,...jk->...ik", (STACK, T)), ("...ij,jk", (STACK, A.T)),
+        ("i...->...i", (S,)), ("...,...->...", (A[:, :1], A)),
     )),
     ("normalize", (A,), A / np.linalg.norm(A, axis=1, keepdims=True)),
     ("normalize", (A, 1.0, 0), A / abs(A).sum(0)),
@@ -165,7 +190,7 @@ LOSSES = [
     ("cosine_embedding_loss", (A, A, SIGNS, 0.3), np.array([0.0, 0.7, 0.0]).mean()),
     ("triplet_margin_loss", (A, B, C), triplet(A, B, C)),
 ]  # fmt: skip
-GROUPS = {"math": MATH, "arrays": ARRAYS, "linear": LINEAR, "losses": LOSSES}
+GROUPS = {"math": MATH, "arrays": ARRAYS, "linear": LINEAR, "inverse": INVERSE, "losses": LOSSES}
 
 
 def is_array(value):
@@ -227,7 +252,13 @@ def test_making():
 
 def test_every_function_has_a_row_and_a_docstring():
     tested = {row[0] for row in ROWS} | {"eye", "linspace", "meshgrid"}
-    for module in (functional_math, functional_arrays, functional_linear, functional_losses):
+    for module in (
+        functional_math,
+        functional_arrays,
+        functional_inverse,
+        functional_linear,
+        functional_losses,
+    ):
         assert set(module.__all__) - tested == set()
         assert all(inspect.getdoc(getattr(module, name)) for name in module.__all__)
 
@@ -240,6 +271,62 @@ def test_gradients_flow_through_order_and_selection():
     assert graphrt.grad(lambda x: ops.cumsum(x, 0).sum())(Tensor([1.0, 4.0, 2.0])).tolist() == [3.0, 2.0, 1.0]
     gradient = graphrt.grad(lambda x: ops.logsumexp(x, 0))(Tensor(V))
     check(gradient, np.exp(V) / np.exp(V).sum())
+
+    assert graphrt.grad(lambda x: ops.cumprod(x, 0).sum())(Tensor([2.0, 0.0, 3.0])).tolist() == [
+        1.0,
+        8.0,
+        0.0,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "derivative", "points"),
+    [
+        ("atan", lambda x: 1 / (1 + x * x), [-7.0, -1.0, 0.0, 1e-6, 1e10]),
+        ("asin", lambda x: 1 / np.sqrt(1 - x * x), [-0.9, 0.0, 0.7]),
+        ("acos", lambda x: -1 / np.sqrt(1 - x * x), [-0.9, 0.0, 0.7]),
+        ("asinh", lambda x: 1 / np.sqrt(1 + x * x), [-2.0, 0.0, 3e10]),
+        ("acosh", lambda x: 1 / np.sqrt(x * x - 1), [1.5, 8.0]),
+        ("atanh", lambda x: 1 / (1 - x * x), [-0.9, 0.0, 0.7]),
+    ],
+)
+def test_gradients_of_inverse_functions(name, derivative, points):
+    x = np.array(points)
+    gradient = graphrt.grad(lambda t: getattr(ops, name)(t).sum())(Tensor(x))
+    np.testing.assert_allclose(gradient.asnumpy(), derivative(x), rtol=1e-12)
+
+
+def test_gradient_of_the_angle_in_every_quadrant_and_on_the_axes_and_diagonals():
+    y, x = np.array([0.0, 1.0, 1.0, -1.0, -0.2, 2.0, 0.0]), np.array([1.0, 0.0, 1.0, 1.0, -3.0, -1.0, -2.0])
+    by, bx = graphrt.grad(lambda a, b: ops.atan2(a, b).sum(), (0, 1))(Tensor(y), Tensor(x))
+    np.testing.assert_allclose(by.asnumpy(), x / (x * x + y * y), rtol=1e-12)
+    np.testing.assert_allclose(bx.asnumpy(), -y / (x * x + y * y), rtol=1e-12, atol=1e-15)
+
+
+def test_random_functions_in_range_anew_in_each_call_and_compiled():
+    graphrt.set_seed(3)
+
+    def draw():
+        return (
+            ops.bernoulli(Tensor(np.zeros(4000, np.float32)), 0.25),
+            ops.randint(-2, 3, (4000,)),
+            ops.randperm(50),
+            ops.dropout2d(Tensor(np.ones((20, 30, 2, 2), np.float32)), 0.4),
+        )
+
+    compiled = graphrt.compile(draw)
+    first, second = ([t.asnumpy() for t in function()] for function in (draw, compiled))
+    for coins, integers, order, images in (first, second, [t.asnumpy() for t in compiled()]):
+        assert set(coins) == {0, 1} and abs(coins.mean() - 0.25) < 0.04
+        assert integers.dtype == np.int32 and np.all(
+            abs(np.bincount(integers + 2, minlength=5) / 4000 - 0.2) < 0.04
+        )
+        assert sorted(order) == list(range(50)) and order.dtype == np.int32
+        assert np.all(images == images[..., :1, :1]) and abs((images == 0).mean() - 0.4) < 0.08
+        np.testing.assert_allclose(images[images > 0], 1 / 0.6, rtol=1e-6)
+    assert all((a != b).any() for a, b in zip(first, second))
+    x = Tensor(np.ones((1, 1, 2, 2), np.float32))
+    check(ops.dropout2d(x, 0.5, training=False), x.asnumpy())
 
 
 def test_messages():
@@ -265,11 +352,26 @@ def test_messages():
         ops.meshgrid(Tensor(V), indexing="ab")
     with pytest.raises(ArgumentError, match="chunk: at least one piece"):
         ops.chunk(Tensor(V), 0)
+    with pytest.raises(ShapeError, match="median: the axis is empty"):
+        ops.median(Tensor(np.zeros((2, 0))))
+    with pytest.raises(ArgumentError, match="randint: the range is empty or too wide"):
+        ops.randint(3, 3, (2,))
+    with pytest.raises(ArgumentError, match="randperm: n must not be negative"):
+        ops.randperm(-1)
+    with pytest.raises(ShapeError, match=r"dropout2d: images are \(N, C, H, W\)"):
+        ops.dropout2d(Tensor(A))
+    with pytest.raises(ShapeError, match="einsum: axis 'i' has two extents"):
+        ops.einsum("ii->i", Tensor(A))
+    with pytest.raises(ShapeError, match=r"einsum: axis of '...' has two extents"):
+        ops.einsum("...,...", Tensor(A), Tensor(U))
+    with pytest.raises(ShapeError, match="einsum: an operand has another number of axes"):
+        ops.einsum("ijk->i", Tensor(A))
 
 
 @pytest.mark.parametrize(
     ("equation", "problem"),
-    [("ij,jk->ik", "2 terms for 1 operands"), ("ii->i", "a letter occurs twice"), ("i...->i", "only letters"),
+    [("ij,jk->ik", "2 terms for 1 operands"), ("ij->ii", "a letter occurs twice in the result"), ("i.->i", "only letters"),
+     ("ij->...i", "the result has '...' but no operand"),
      ("ij->k", "the result has a letter")],
 )  # fmt: skip
 def test_equations_that_do_not_fit(equation, problem):

@@ -5,6 +5,7 @@ import pkgutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import graphrt
@@ -51,6 +52,10 @@ from graphrt.train.callback import LossMonitor, TimeMonitor, ModelCheckpoint, Ch
 from graphrt.train.serialization import save_checkpoint, load_checkpoint, load_param_into_net
 from graphrt.train.model import Model
 from graphrt.context import set_context, GRAPH_MODE
+import graphrt.common.dtype as mstype
+from graphrt import Callback, EarlyStopping, History, LambdaCallback, LearningRateScheduler, LossMonitor, TimeMonitor
+from graphrt import ModelCheckpoint, CheckpointConfig, ReduceLROnPlateau, RunContext, SummaryCollector, LossScaleManager
+from graphrt import set_device, tensor, from_numpy, ms_class, half, single, double, int_, float_
 """.strip().splitlines()
 
 
@@ -72,6 +77,18 @@ def test_first_release_spells_the_mode_as_an_attribute_of_context():
     context.set_context(mode=context.GRAPH_MODE, device_target="CPU")
     assert context.get_context("mode") == graphrt.GRAPH_MODE
     context.set_context(mode=before)
+
+
+def test_devices_and_tensors_in_todays_spelling():
+    graphrt.set_device("CPU")
+    with pytest.raises(graphrt.errors.ArgumentError, match="graphrt runs on CPUs only"):
+        graphrt.set_device("GPU", 0)
+    assert graphrt.tensor([1, 2], graphrt.float32).tolist() == [1.0, 2.0]
+    array = np.arange(3, dtype=np.int32)
+    copied = graphrt.from_numpy(array)
+    array[0] = 7
+    assert copied.tolist() == [0, 1, 2] and copied.dtype == graphrt.int32
+    assert (graphrt.half, graphrt.double) == (graphrt.float16, graphrt.float64)
 
 
 def test_every_public_function_of_ops_is_reached():

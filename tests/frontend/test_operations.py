@@ -26,6 +26,10 @@ LOSS = -np.log(softmax(A))[range(3), LABELS]
 GRADIENT = softmax(A) - ONE_HOT
 
 # (operation, arguments, expected)
+STATISTICS = A[:, 2], A[:, 3] ** 2
+NORMALIZED = np.moveaxis(
+    (np.moveaxis(IMAGE, 1, -1) - STATISTICS[0]) / np.sqrt(STATISTICS[1] + 1e-5) * A[:, 0] + A[:, 1], -1, 1
+)
 ROWS = [
     (P.ReLU(), (A,), np.maximum(A, 0)), (P.TensorAdd(), (A, B), A + B), (P.RealDiv(), (A, B), A / B),
     (P.MatMul(), (A, B.T), A @ B.T), (P.MatMul(transpose_b=True), (A, B), A @ B.T),
@@ -53,6 +57,9 @@ ROWS = [
     (P.Sort(descending=True), (A,), (-np.sort(-A), np.argsort(-A).astype(np.int32))),
     (P.EmbeddingLookup(), (A, LABELS[:1], 1), A[LABELS[:1] - 1]), (P.AddN(), ((A, B, A),), A + B + A),
     (P.L2Loss(), (A,), (A * A).sum() / 2), (P.L2Normalize(1), (A,), A / np.linalg.norm(A, axis=1, keepdims=True)),
+    (P.Einsum("ij,kj->ik"), ((A, B),), A @ B.T), (P.CumProd(), (A, 1), A.cumprod(1)), (P.Atan2(), (A, B), np.arctan2(A, B)),
+    (P.BatchNorm(), (IMAGE, A[:, 0], A[:, 1], A[:, 2], A[:, 3] ** 2),
+     (NORMALIZED, *STATISTICS, *STATISTICS)),
     (P.BiasAdd(), (IMAGE, A[:, 0]), IMAGE + A[:, :1, None]), (P.Fill(), (graphrt.float32, (2, 2), 3), np.full((2, 2), 3, np.float32)),
     (P.Eye(), (2, 3, graphrt.int32), np.eye(2, 3, dtype=np.int32)), (P.OnesLike(), (A,), np.ones_like(A)),
     (P.Zeros(), ((2,), graphrt.int32), np.zeros(2, np.int32)), (P.Range(), (2, 8, 3), np.arange(2, 8, 3, dtype=np.int32)),
@@ -100,6 +107,17 @@ def test_convolution_and_pooling_are_those_of_the_functions():
     same = P.AvgPool(kernel_size=(1, 1, 2, 2), strides=1, pad_mode="SAME")(x).asnumpy()
     assert same.shape == x.shape
     np.testing.assert_allclose(same[:, :, -1, -1], IMAGE[:, :, -1, -1])  # padding does not count
+
+
+def test_batch_norm_moves_its_statistics_in_training():
+    mean, variance = Parameter(Tensor(np.zeros(3, np.float32))), Parameter(Tensor(np.ones(3, np.float32)))
+    ones, zeros = Tensor(np.ones(3, np.float32)), Tensor(np.zeros(3, np.float32))
+    result = P.BatchNorm(is_training=True, momentum=0.25)(Tensor(IMAGE), ones, zeros, mean, variance)
+    m, v = IMAGE.mean((0, 2, 3)), IMAGE.var((0, 2, 3))
+    expected = (IMAGE - m[:, None, None]) / np.sqrt(v + 1e-5)[:, None, None]
+    check(result, (expected, m, v, m, v))
+    check(mean, 0.25 * m)
+    check(variance, 0.75 + 0.25 * v)
 
 
 def test_dropout_returns_the_mask():

@@ -188,7 +188,8 @@ def test_exact_message_of_a_tensor_valued_if():
         f"  at:       {HERE}:{net.gate.line}\n"
         "  expected: a Python value\n"
         "  given:    a traced tensor bool[]\n"
-        "  fix:      keep it a tensor: ops.where(condition, x, y) chooses between values; "
+        "  fix:      keep it a tensor: ops.where(condition, x, y) chooses between values, "
+        "amp.update_where(condition, function) makes the function's assignments only where it holds; "
         "decide in Python only on shapes, dtypes and Python values"
     )
 

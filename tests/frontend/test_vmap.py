@@ -135,6 +135,26 @@ def test_one_set_of_weights_per_sample():
     assert result.tolist() == [10.0, 32.0, 54.0, 76.0]
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_ensembles(compiled):
+    graphrt.set_seed(2)
+    models = [nn.Dense(3, 2) for _ in range(4)]
+    ensemble = nn.CellList(models)
+    x = np.random.default_rng(0).standard_normal((4, 5, 3)).astype(np.float32)
+    wrap = graphrt.compile if compiled else (lambda f: f)
+    weights, biases = (np.stack([getattr(m, name).asnumpy() for m in models]) for name in ("weight", "bias"))
+    expected = x @ weights.transpose(0, 2, 1) + biases[:, None]
+    result = wrap(lambda a: graphrt.vmap(ensemble, 1, -1)(a))(Tensor(x.transpose(1, 0, 2)))
+    np.testing.assert_allclose(result.asnumpy(), np.moveaxis(expected, 0, -1), rtol=1e-5, atol=1e-6)
+    shared = wrap(lambda a: graphrt.vmap(ensemble, in_axes=None)(a))(Tensor(x[0]))
+    expected = x[0] @ weights.transpose(0, 2, 1) + biases[:, None]
+    np.testing.assert_allclose(shared.asnumpy(), expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ShapeError, match=r"(?s)one sample per cell.*4 samples.*given:\s+2"):
+        graphrt.vmap(ensemble)(Tensor(x[:2]))
+    with pytest.raises(ArgumentError, match="every cell has its own result"):
+        graphrt.vmap(ensemble, out_axes=None)(Tensor(x))
+
+
 def test_random_numbers_are_shared_unless_the_key_is_mapped():
     ones = Tensor(np.ones((3, 40), np.float32))
     shared = graphrt.vmap(lambda x: ops.dropout(x, 0.5))(ones).asnumpy()

@@ -163,7 +163,8 @@ def _long_sink(directory, pipe):
 
 
 def terminate(directory):
-    """SIGTERM inside a sink of some minutes."""
+    """SIGTERM inside a sink of some minutes, in a program that a shell has started in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     process, pipe = _in_child(lambda writing: _long_sink(directory, writing))
     os.read(pipe, 1)
     time.sleep(0.1)

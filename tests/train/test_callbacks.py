@@ -108,6 +108,17 @@ def test_request_stop(make_model, resident, sink_mode, steps):
     assert len(history.losses) == steps and stop.events[-1][0] == "end"
 
 
+@pytest.mark.parametrize("sink_mode", [True, False])
+@pytest.mark.parametrize("hook", ["begin", "epoch_begin"])
+def test_a_stop_requested_before_the_first_step(make_model, resident, sink_mode, hook):
+    class Stop(Callback):
+        pass
+
+    setattr(Stop, hook, lambda self, run_context: run_context.request_stop())
+    history = make_model().train(3, resident(), Stop(), dataset_sink_mode=sink_mode)
+    assert len(history.losses) == 0 and history.epoch == []
+
+
 def test_batch_num_and_totals(make_model, resident, streamed):
     numbers = []
 

@@ -39,6 +39,30 @@ class Failing:
         return call
 
 
+class Recording:
+    """`os` that takes down what happens to which path."""
+
+    def __init__(self):
+        self.events, self._paths = [], {}
+
+    def __getattr__(self, name):
+        value = getattr(os, name)
+        if name not in ("open", "write", "fsync", "replace"):
+            return value
+
+        def call(first, *args, **kwargs):
+            result = value(first, *args, **kwargs)
+            if name == "open":
+                self._paths[result] = str(first)
+            elif name == "replace":
+                self.events.append((name, str(first)))
+            else:
+                self.events.append((name, self._paths[first]))
+            return result
+
+        return call
+
+
 class ShortWrites:
     """`os` that writes a few bytes at a time, as it may."""
 
@@ -91,6 +115,21 @@ def test_an_error_at_every_call_leaves_the_older_file(tmp_path, monkeypatch):
         assert graphrt.load_checkpoint(path)["a"].asnumpy()[0] in (0, 1)
         assert [entry.name for entry in tmp_path.iterdir()] == ["net.ckpt"]
     assert graphrt.load_checkpoint(path)["a"].asnumpy()[0] == 1
+
+
+def test_contents_are_on_disk_before_their_names_and_names_before_it_returns(tmp_path, monkeypatch):
+    """What a power failure leaves: a file that has its name has its content, and the last name to come is the seal."""
+    recording = Recording()
+    monkeypatch.setattr(durable, "os", recording)
+    checkpoint_store.save(tmp_path / "CKP-1_5.safetensors", CONTENT, epoch=1, step=5, number=1)
+    events = recording.events
+    moved = [path for name, path in events if name == "replace"]
+    assert [os.path.basename(path) for path in moved] == ["CKP-1_5.safetensors", "CKP-1_5.json"]
+    for path in moved:
+        history = [name for name, where in events if where == path]
+        assert history == ["write", "fsync", "replace"]
+    assert max(events.index(("fsync", path)) for path in moved) < events.index(("replace", moved[0]))
+    assert events[-1] == ("fsync", str(tmp_path))
 
 
 def test_the_system_may_write_less_than_asked(tmp_path, monkeypatch):

@@ -129,6 +129,31 @@ def test_a_finished_run_has_nothing_left_to_do(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == files
 
 
+def test_what_a_killed_process_had_no_time_to_delete_goes(tmp_path):
+    train(callbacks=[ModelCheckpoint(directory=tmp_path, config=CheckpointConfig(keep_checkpoint_max=4))])
+    assert len(list(tmp_path.iterdir())) == 8
+    saving = ModelCheckpoint(directory=tmp_path, config=CheckpointConfig(keep_checkpoint_max=3))
+    train(callbacks=[saving], resume=tmp_path)  # a finished run: nothing is saved any more
+    assert sorted(path.stem for path in tmp_path.glob("*.json")) == ["CKP-2_5", "CKP-3_5", "CKP-4_5"]
+
+
+@pytest.mark.parametrize("every", [1, 10**6], ids=["every sink", "at the end"])
+def test_what_was_stopped_early_stays_stopped(tmp_path, every):
+    from graphrt.train import EarlyStopping
+
+    def run(callbacks, patience=2, **arguments):
+        model, data = make()
+        stopping = EarlyStopping("loss", min_delta=10, patience=patience, restore_best_weights=True)
+        return model, model.train(6, data, [stopping, *callbacks], progress=False, **arguments)
+
+    config = CheckpointConfig(save_checkpoint_steps=every)
+    whole = run([ModelCheckpoint(directory=tmp_path, config=config)])
+    assert whole[1].epoch == [1, 2, 3]
+    for _ in range(2):
+        assert_same_run(run([ModelCheckpoint(directory=tmp_path, config=config)], resume=tmp_path), whole)
+    assert run([], patience=4, resume=tmp_path)[1].epoch == [1, 2, 3, 4, 5]
+
+
 def test_saved_only_at_the_end_the_last_epoch_is_not_ended_twice(tmp_path):
     seldom = CheckpointConfig(save_checkpoint_steps=10**6)
     whole = train(callbacks=[ModelCheckpoint(directory=tmp_path, config=seldom)])
@@ -218,6 +243,24 @@ def test_what_a_step_uses_outside_of_cells_is_saved_too(tmp_path):
     resumed = run(resume=tmp_path)
     assert resumed[0].tobytes() == whole[0].tobytes() and resumed[1] == whole[1]
     assert all(np.array_equal(resumed[2][name], whole[2][name]) for name in whole[2])
+
+
+def test_random_functions_of_callbacks_go_on(tmp_path):
+    class Draw(Callback):
+        def begin(self, run_context):
+            self.drawn = []
+
+        def step_end(self, run_context):
+            low, high = graphrt.Tensor(0.0), graphrt.Tensor(1.0)
+            self.drawn.append(float(graphrt.ops.uniform((), low, high).asnumpy()))
+
+    whole, before, after = Draw(), Draw(), Draw()
+    train(callbacks=[whole])
+    with pytest.raises(Stopped):
+        train(callbacks=[before, ModelCheckpoint(directory=tmp_path), StopAt(15)])
+    train(seed=5, callbacks=[after], resume=tmp_path)
+    assert len(set(whole.drawn)) == EPOCHS and before.drawn[:2] == whole.drawn[:2]
+    assert after.drawn == whole.drawn[-len(after.drawn) :]
 
 
 # ------------------------------------------------------------------------------------------- what can be resumed

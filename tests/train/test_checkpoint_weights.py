@@ -147,6 +147,10 @@ def test_pytorch_names(tmp_path):
             return self.norm(self.features(x) + self.embed(ids))
 
     net = Net()
+    with pytest.warns(
+        UserWarning, match=r"features.1.gamma.*; names of PyTorch.*name_map=graphrt.torch_names"
+    ):
+        graphrt.load_checkpoint(tmp_path / "model.safetensors", Net())
     loaded = graphrt.load_checkpoint(tmp_path / "model.safetensors", name_map=graphrt.torch_names(net))
     assert graphrt.load_param_into_net(net, loaded, strict_load=True) == ([], [])
     x, ids = random(5, 3), np.array([0, 5, 2, 2, 1], np.int32)

@@ -47,6 +47,16 @@ def test_repeated_and_endless_streams(make_model, resident, streamed):
     assert np.array_equal(make_model().train(1, streamed().repeat(), sink_size=8).losses, expected)
 
 
+def test_epochs_of_an_endless_stream_that_is_batched_later(make_model, resident, points):
+    x, y = points
+    endless = ds.GeneratorDataset(lambda: iter(zip(x, y)), ["x", "y"]).repeat().batch(6)
+    model = make_model(metrics={"loss"})
+    assert len(model.train(2, endless).losses) == 2 * -(-len(x) // 6)
+    expected = model.eval(resident(shuffle=False))["loss"]
+    # the last batch is filled up with the first samples of the next round
+    assert model.eval(endless)["loss"] == pytest.approx(expected, rel=0.2)
+
+
 def test_a_generator_may_give_batches_itself(make_model, resident, points):
     x, y = points
     expected = make_model().train(1, resident(shuffle=False)).losses
@@ -106,6 +116,10 @@ def test_unusable_batches_are_explained(make_model, rows, words):
 def test_an_endless_search_for_rows_ends(make_model):
     with pytest.raises(DataError, match="the dataset is empty"):
         make_model().train(1, ds.GeneratorDataset(lambda: iter(()), ["x", "y"]).batch(2), sink_size=3)
+    nothing = ds.NumpySlicesDataset(([1.0], [2]), ["x", "y"]).filter(lambda x, y: False).batch(2)
+    for run in (make_model().train, lambda _, data: make_model(metrics={"loss"}).eval(data)):
+        with pytest.raises(DataError, match="the dataset is empty"):
+            run(1, nothing)
 
 
 def batch(size, width=4, dtype=np.float32):
@@ -120,7 +134,7 @@ def batch(size, width=4, dtype=np.float32):
             "the batches of column 'x' differ in shape or element type\n"
             "  at:       {at}\n"
             "  expected: float32[3, 4] as in the first batch\n"
-            "  given:    float32[3, 5]\n"
+            "  given:    float32[3, 5] in batch 1 of a pass\n"
             "  fix:      pad or crop the samples to one shape in map()",
         ),
         (
@@ -128,7 +142,7 @@ def batch(size, width=4, dtype=np.float32):
             "the batches of column 'x' differ in shape or element type\n"
             "  at:       {at}\n"
             "  expected: float32[3, 4] as in the first batch\n"
-            "  given:    float16[3, 4]\n"
+            "  given:    float16[3, 4] in batch 1 of a pass\n"
             "  fix:      pad or crop the samples to one shape in map()",
         ),
         (
@@ -136,7 +150,7 @@ def batch(size, width=4, dtype=np.float32):
             "the batches differ in size\n"
             "  at:       {at}\n"
             "  expected: 3 samples, or one smaller size at the end of a pass\n"
-            "  given:    4 samples\n"
+            "  given:    4 samples in batch 1 of a pass\n"
             "  fix:      let .batch(batch_size) form the batches",
         ),
         (
@@ -144,7 +158,7 @@ def batch(size, width=4, dtype=np.float32):
             "the batches differ in size\n"
             "  at:       {at}\n"
             "  expected: 3 samples, or one smaller size at the end of a pass\n"
-            "  given:    1 samples after batches of 3 and 2\n"
+            "  given:    1 samples in batch 2 of a pass after batches of 3 and 2\n"
             "  fix:      let .batch(batch_size) form the batches",
         ),
     ],

@@ -1,6 +1,7 @@
 """Reading ahead while native code trains: overlap, errors with their own tracebacks, sources that stall, end early or
 change, and that the model is as good as before after each."""
 
+import gc
 import os
 import signal
 import sys
@@ -8,13 +9,14 @@ import threading
 import time
 import traceback
 import warnings
+import weakref
 
 import numpy as np
 import pytest
 
 import graphrt
 from graphrt import dataset as ds
-from graphrt.errors import DataError, DataWarning
+from graphrt.errors import DataError, DataWarning, ShapeError
 from graphrt.train import feed
 
 from .conftest import assert_same_weights
@@ -140,6 +142,45 @@ def test_a_stalled_source_is_reported_and_then_times_out(make_model, resident, p
     )
     assert no_readers_left()
     assert_usable(model, make_model, resident)
+
+
+def test_a_stalled_worker_thread_is_where_the_source_stands(make_model, points):
+    wake = threading.Event()
+
+    def crop(x):
+        wake.wait(30)
+        return x
+
+    data = ds.GeneratorDataset(lambda: iter(rows(points)), NAMES, timeout=0.2)
+    try:
+        with pytest.raises(DataError) as caught:
+            make_model().train(1, data.map(crop, "x", num_parallel_workers=2).batch(5))
+    finally:
+        wake.set()
+    assert caught.value.given.endswith(" in crop") and "test_prefetch.py:" in caught.value.given
+
+
+@pytest.mark.parametrize(("value", "given"), [(None, "one value of type NoneType"), ((1, 2, 3), "3")])
+def test_a_sample_with_other_columns_names_its_row(make_model, points, value, given):
+    def generate():
+        yield from rows(points, 7)
+        yield value
+
+    with pytest.raises(DataError, match="another number of columns") as caught:
+        make_model().train(1, ds.GeneratorDataset(generate, NAMES).batch(2))
+    assert caught.value.given == given
+    if sys.version_info >= (3, 11):
+        assert caught.value.__notes__ == ["sample 7 of a pass of GeneratorDataset(generate)"]
+
+
+def test_an_evaluation_batch_the_network_cannot_take_is_named(make_model, points):
+    x, y = points
+    batches = [(x[:4], y[:4]), (x[4:8, :-1], y[4:8])]
+    with pytest.raises(ShapeError) as caught:
+        make_model(metrics={"accuracy"}).eval(batches)
+    if sys.version_info >= (3, 11):
+        (note,) = caught.value.__notes__
+        assert note.startswith("batch 1 of the dataset: column 'column_0' is float32[4, ")
 
 
 def test_ctrl_c_while_waiting_returns(make_model, resident, points):
@@ -327,6 +368,25 @@ def test_steps_that_nobody_uses_any_more_stop_reading(make_model, points):
     assert any(thread.name == "graphrt-reader" for thread in threading.enumerate())
     del steps
     assert no_readers_left()
+
+
+def test_a_dataset_and_its_workers_go_when_nobody_holds_it(make_model, points):
+    model = make_model(metrics={"loss"})
+    threads = {}
+    data = ds.GeneratorDataset(lambda: iter(rows(points)), NAMES).map(
+        lambda x: threads.setdefault(threading.current_thread(), x), "x", num_parallel_workers=2
+    )
+    alive = weakref.ref(data)
+    gc.disable()  # reference cycles would keep worker processes, and what they copied, for a while
+    try:
+        model.fit(2, data.batch(5), data.batch(4))
+        del data
+        assert alive() is None
+        for thread in threads:
+            thread.join(10)
+            assert not thread.is_alive()
+    finally:
+        gc.enable()
 
 
 def test_a_dry_run_leaves_no_reader_behind(make_model, points):

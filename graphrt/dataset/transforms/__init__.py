@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TypeCast(Transform):
-    """Converts the elements to another type (`graphrt.int32`, "int32", `np.int32`)."""
+    """Converts the elements to another type (`graphrt.int32`, "int32", `np.int32`). `output_type`: the
+    type; `data_type` is another name of it."""
 
     output_type: DType
 
@@ -93,7 +94,8 @@ class OneHot(Transform):
 
     def symbolic(self, tensor: Tensor) -> Tensor:
         self._check(tensor.shape[1:], tensor.dtype)
-        classes = np.arange(self.num_classes).astype(tensor.dtype.numpy)
+        # (1, classes), not (classes,): `equal` takes the latter, beside as many samples, for a mistake
+        classes = np.arange(self.num_classes).astype(tensor.dtype.numpy)[None]
         hot = tensor.reshape(tensor.shape[0], 1) == classes
         if self.smoothing_rate == 0.0:
             return hot.astype(tensor.dtype)
@@ -105,7 +107,8 @@ class OneHot(Transform):
 
 
 class Compose:
-    """Several operations as one: `Compose([a, b])(x) == b(a(x))`. `Dataset.map` takes it apart again."""
+    """Several operations as one: `Compose([a, b])(x) == b(a(x))`. `Dataset.map` takes it apart again.
+    `transforms`: the operations in order."""
 
     def __init__(self, transforms: Sequence[Callable[..., Any]]):
         self.transforms = list(transforms)

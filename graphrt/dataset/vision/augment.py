@@ -28,7 +28,7 @@ class RandomCrop(RandomTransform):
 
     `size`: (height, width), or an int for both. `padding`: a border added before, as `Pad` takes it; `pad_if_needed`:
     images that are still too small are padded on both sides by what is missing; the border is `fill_value`.
-    Raises ShapeError for images smaller than the window.
+    Raises ShapeError for images smaller than the window. `padding_mode`: the `Border` of what is padded.
     """
 
     size: tuple[int, int]

@@ -1,4 +1,5 @@
-"""Brightness, contrast and colours: Grayscale, Invert, AdjustBrightness, AdjustContrast, RandomColorAdjust.
+"""Brightness, contrast and colours: Grayscale, Invert, AdjustBrightness, AdjustContrast, AdjustSaturation, AdjustHue,
+RandomColorAdjust.
 
 In: images (H, W, C) or (H, W): uint8, or floating point in 0..1. Out: images of the same element type, whose values are
 clipped to that range; uint8 is computed in float32 and rounded half up. The formulas are Pillow's `ImageEnhance`:
@@ -87,7 +88,8 @@ def _mixed(images: Any, other: Any, factor: Any) -> Any:
 
 @dataclass(frozen=True)
 class Grayscale(_Adjustment):
-    """Colour images (H, W, 3) without colour: 0.299 R + 0.587 G + 0.114 B, in 1 or 3 equal channels."""
+    """Colour images (H, W, 3) without colour: 0.299 R + 0.587 G + 0.114 B, in 1 or 3 equal channels.
+    `num_output_channels`: 1 or 3."""
 
     num_output_channels: int = 1
 
@@ -151,16 +153,70 @@ def _factor(name: str, value: object) -> None:
 
 
 @dataclass(frozen=True)
-class RandomColorAdjust(RandomTransform, _Adjustment):
-    """Random brightness, contrast and saturation, for every image its own, in this order.
+class AdjustSaturation(_Adjustment):
+    """Every value's distance from the grey of its pixel times `saturation_factor` (0: grey, 1: unchanged)."""
 
-    Each range is (smallest, largest) factor, or a number f for (max(0, 1 - f), 1 + f); (1, 1) changes nothing.
-    `hue` is not supported.
+    saturation_factor: float
+
+    def __post_init__(self) -> None:
+        _factor("AdjustSaturation", self.saturation_factor)
+
+    def _change(self, images: Any, largest: float, words: Any) -> Any:
+        _check_colour("AdjustSaturation", images.shape)
+        return _mixed(images, _grey(images), float(self.saturation_factor))
+
+
+@dataclass(frozen=True)
+class AdjustHue(_Adjustment):
+    """Every colour turned by `hue_factor` of the colour circle, -0.5 .. 0.5 (1/3: red becomes green); the largest and
+    the smallest channel of a pixel keep their values, so greys stay."""
+
+    hue_factor: float
+
+    def __post_init__(self) -> None:
+        _hue_range("AdjustHue", (self.hue_factor, self.hue_factor))
+
+    def _change(self, images: Any, largest: float, words: Any) -> Any:
+        _check_colour("AdjustHue", images.shape)
+        return _turned(images, float(self.hue_factor))
+
+
+def _turned(images: Any, turns: Any) -> Any:
+    """Colour images with their hue (A. R. Smith, "Color gamut transform pairs", 1978) moved by `turns` of the circle.
+
+    With v the largest channel and s the spread, and the hue h counted in sixths of the circle from red, a channel is
+    v - s max(0, min(k, 4 - k, 1)) at k = (h + 5, 3, 1 for red, green, blue) modulo 6.
+    """
+    library: Any = np
+    if not isinstance(images, np.ndarray):
+        from ... import ops as library
+    red, green, blue = (images[:, :, :, k : k + 1] for k in range(3))
+    high = library.maximum(library.maximum(red, green), blue)
+    spread = high - library.minimum(library.minimum(red, green), blue)
+    scale = 1.0 / library.where(spread > 0.0, spread, np.float32(1.0))
+    of_green_or_blue = library.where(high == green, (blue - red) * scale + 2.0, (red - green) * scale + 4.0)
+    hue = library.where(high == red, (green - blue) * scale, of_green_or_blue) + turns * 6.0
+    channels = []
+    for place in (5.0, 3.0, 1.0):
+        k = hue + place
+        k = k - 6.0 * library.floor(k * np.float32(1 / 6))
+        part = library.minimum(library.minimum(k, 4.0 - k), np.float32(1.0))
+        channels.append(high - spread * library.maximum(part, np.float32(0.0)))
+    return np.concatenate(channels, 3) if library is np else library.concat(channels, 3)
+
+
+@dataclass(frozen=True)
+class RandomColorAdjust(RandomTransform, _Adjustment):
+    """Random brightness, contrast, saturation and hue, for every image its own, in this order.
+
+    Each range is (smallest, largest) factor, or a number f for (max(0, 1 - f), 1 + f); (1, 1) changes nothing. `hue` is
+    a range of turns of the colour circle inside -0.5 .. 0.5, or a number f for (-f, f); (0, 0) changes nothing.
     """
 
     brightness: tuple[float, float]
     contrast: tuple[float, float]
     saturation: tuple[float, float]
+    hue: tuple[float, float]
 
     def __init__(
         self,
@@ -169,23 +225,22 @@ class RandomColorAdjust(RandomTransform, _Adjustment):
         saturation: float | Sequence[float] = (1, 1),
         hue: float | Sequence[float] = (0, 0),
     ):
-        if hue not in (0, (0, 0), [0, 0]):
-            raise ArgumentError(
-                "RandomColorAdjust: hue is not supported",
-                at=user_source(),
-                expected="hue=(0, 0)",
-                given=repr(hue),
-            )
         ranges = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
         for name, value in ranges.items():
             object.__setattr__(self, name, _range(name, value))
+        hues = (-hue, hue) if isinstance(hue, (int, float)) else tuple(hue)
+        object.__setattr__(self, "hue", _hue_range("RandomColorAdjust", hues))
         self._begin_stream()
 
+    @property
+    def _draws(self) -> int:
+        return 3 + (self.hue != (0.0, 0.0))
+
     def batch(self, array: np.ndarray) -> np.ndarray:
-        return self._adjust_array(array, self.draw_array((3, len(array))))
+        return self._adjust_array(array, self.draw_array((self._draws, len(array))))
 
     def symbolic(self, tensor: Tensor) -> Tensor:
-        return self._adjust_tensor(tensor, self.draw((3, tensor.shape[0])))
+        return self._adjust_tensor(tensor, self.draw((self._draws, tensor.shape[0])))
 
     def _change(self, images: Any, largest: float, words: Any) -> Any:
         shape = (images.shape[0], *[1] * (len(images.shape) - 1))
@@ -208,7 +263,20 @@ class RandomColorAdjust(RandomTransform, _Adjustment):
         if self.saturation != (1.0, 1.0):
             _check_colour("RandomColorAdjust with saturation", images.shape)
             images = _mixed(images, _grey(images), factor(2, self.saturation))
+        if self.hue != (0.0, 0.0):
+            _check_colour("RandomColorAdjust with hue", images.shape)
+            images = _turned(clipped(images), factor(3, self.hue))
         return images
+
+
+def _hue_range(name: str, value: tuple[Any, ...]) -> tuple[float, float]:
+    numbers = all(isinstance(item, (int, float)) and not isinstance(item, bool) for item in value)
+    if len(value) != 2 or not numbers or not -0.5 <= value[0] <= value[1] <= 0.5:
+        raise ArgumentError(
+            f"{name}: hue is turned by a part of the colour circle", at=user_source(),
+            expected="numbers in -0.5 .. 0.5, the smaller one first", given=repr(value),
+        )  # fmt: skip
+    return float(value[0]), float(value[1])
 
 
 def _range(name: str, value: Any) -> tuple[float, float]:

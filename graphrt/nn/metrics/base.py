@@ -48,12 +48,15 @@ class Metric:
         return self
 
     def clear(self) -> None:
+        """Forget all batches."""
         raise NotImplementedError(f"{type(self).__name__} has no clear method")
 
     def update(self, *inputs: Any) -> None:
+        """Take one batch: the inputs that `indexes` choose, as arrays or Tensors."""
         raise NotImplementedError(f"{type(self).__name__} has no update method")
 
     def eval(self) -> Any:
+        """The result over all batches since `clear`."""
         raise NotImplementedError(f"{type(self).__name__} has no eval method")
 
     def is_summable(self) -> bool:
@@ -61,9 +64,11 @@ class Metric:
         return True
 
     def sums(self, *inputs: Any) -> Sequence[Any]:
+        """What one batch adds to the totals; the inputs are Tensors of a trace."""
         raise NotImplementedError(f"{type(self).__name__} has no sums method")
 
     def take_sums(self, totals: Sequence[np.ndarray]) -> None:
+        """Take the totals, float64 arrays in the order of `sums`, in place of the batches."""
         raise NotImplementedError(f"{type(self).__name__} has no take_sums method")
 
     def __call__(self, *inputs: Any) -> Any:
