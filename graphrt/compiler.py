@@ -71,11 +71,12 @@ def lowered(graph: Graph, *, threads: int | None = None, record: Record | None =
     """
     from .codegen import cache, stored_step
     from .codegen.target import target
+    from .context import get_context
     from .runtime.workers import default_threads
 
     name = None
     if record is None and cache.directory() is not None:
-        name = stored_step.step_key(graph, target(), threads or default_threads())
+        name = stored_step.step_key(graph, target(), threads or default_threads(), get_context("convolution"))
     found = cache.read(name) if name else None
     step = stored_step.decode(found) if found else None
     if step is None:
@@ -95,12 +96,12 @@ def lower(
 ):
     """Optimized graph -> kernels -> loop IR -> LLVM IR text: a `LoweredStep` the runtime compiles and loads.
 
+    The setting "convolution" decides how 3x3 convolutions are computed.
     `profile`: with cycle counters around every kernel, see `lower_step`.
     """
     from .codegen.step import PlacedKernel, lower_step
     from .codegen.target import target
     from .kernels.build import build_kernel
-    from .kernels.contraction_plan import whole_row
     from .passes.pipeline import prepare
     from .runtime.workers import default_threads
     from .schedule.memory import plan_schedule
@@ -109,9 +110,7 @@ def lower(
     from .schedule.work import useful_threads
 
     chosen = target()
-    planned = schedule(
-        prepare(graph, whole_row(chosen.lanes), chosen.lanes, chosen.has_bfloat_dots, record), chosen.lanes
-    )
+    planned = schedule(prepare(graph, _processor(chosen), record), chosen.lanes)
     memory = plan_schedule(planned)
     if record is not None:
         record("fused", FusedKernels(planned, memory))
@@ -125,3 +124,14 @@ def lower(
     if record is not None:
         record("llvm", step)
     return step
+
+
+def _processor(target: Any) -> Any:
+    """What the passes before scheduling are told about the processor, under the present settings."""
+    from .context import get_context
+    from .kernels.contraction_plan import whole_row
+    from .kernels.winograd_plan import Winograd
+    from .passes.pipeline import Processor
+
+    fast = Winograd(target.lanes) if get_context("convolution") == "winograd" else None
+    return Processor(whole_row(target.lanes), target.lanes, target.has_bfloat_dots, fast)

@@ -22,6 +22,7 @@ _DEFAULTS: dict[str, Any] = {
     "engine": "native",
     "compat": "2",
     "cache": True,
+    "convolution": "direct",
 }
 _values: dict[str, Any] = dict(_DEFAULTS)
 
@@ -30,7 +31,9 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "engine": ("native", "interpreter"),
     "compat": ("1.1", "2"),
     "cache": (True, False),
+    "convolution": ("direct", "winograd"),
 }
+_COMPILATION = ("engine", "threads", "convolution")  # what compiled code depends on
 
 
 class _Restore:
@@ -59,6 +62,8 @@ def set_context(**settings: Any) -> _Restore:
     - `engine`: "native", or "interpreter" (op by op in NumPy: the reference, for debugging).
     - `compat`: "2" (default) or "1.1": the initialisers of that release.
     - `cache`: True (default), or False: compile anew, neither reading nor writing the cache on disk.
+    - `convolution`: "direct" (default), or "winograd": 3x3 convolutions with stride 1 and their gradients by Winograd's
+      F(4x4, 3x3) in native code where that is faster. Results deviate two to three times as much from exact ones.
 
     Raises ArgumentError for an unknown setting or value.
     """
@@ -92,6 +97,11 @@ def get_context(name: str) -> Any:
     if name not in _values:
         raise ArgumentError("get_context: unknown setting", expected=", ".join(_DEFAULTS), given=repr(name))
     return _values[name]
+
+
+def compilation_settings() -> dict[str, Any]:
+    """The current values of the settings that compiled code depends on."""
+    return {name: _values[name] for name in _COMPILATION}
 
 
 def set_compat(version: str) -> _Restore:

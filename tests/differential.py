@@ -90,7 +90,7 @@ def run_step(
 ) -> dict[str, np.ndarray]:
     """`run_native` for a step that is lowered already."""
     executable = Executable(step, threads=threads)
-    canary = _poisoned(executable, step.arena_bytes) if poison else None
+    canary = _poisoned(executable, step.arena_bytes + threads * step.scratch_bytes) if poison else None
     state = {n.op.label: np.array(values[n.op.label]) for n in graph.state_inputs}
     outputs = executable(*(np.array(values[n.op.label]) for n in graph.data_inputs), state=state)
     if canary is not None and (canary != CANARY).any():

@@ -43,6 +43,8 @@ def accesses(kernel: ir.Kernel, regions: Sequence[Region]) -> list[Access]:
     region_of = dict(zip(kernel.buffers, regions))
     owners: dict[tuple[ir.Buffer, bool], set[tuple]] = {}
     for buffer, writes, address, parallel in _touches(kernel.body, None):
+        if buffer not in region_of:  # scratch: no other thread's business
+            continue
         if kernel.serial:
             owner: tuple = ("serial",)
         else:

@@ -1,7 +1,7 @@
 """Loop IR to LLVM IR text: one function per kernel, vectors explicit, addresses by GEP from pointer arguments.
 
-In: a `loops.ir.Kernel`. Out: the text of an internal function `void @name(ptr..., i64 tid, i64 nth)` and the
-intrinsics it needs declared.
+In: a `loops.ir.Kernel`. Out: the text of an internal function `void @name(ptr..., i64 tid, i64 nth)` (pointers to the
+kernel's buffers, then to its scratch buffers) and the intrinsics it needs declared.
 
 Each layer adds one idea to the one before:
 
@@ -31,7 +31,7 @@ class FunctionEmitter(ScalarEmitter):
     """Emits one kernel."""
 
     def __init__(self, kernel: ir.Kernel):
-        super().__init__(kernel.lanes, kernel.buffers)
+        super().__init__(kernel.lanes, (*kernel.buffers, *kernel.scratch))
         self.kernel = kernel
         self._loops = 0
 
@@ -66,7 +66,7 @@ class FunctionEmitter(ScalarEmitter):
             elif isinstance(statement, ir.Loop):
                 self._loop(statement)
             elif isinstance(statement, ir.Prefetch):
-                self.prefetch(statement.buffer, statement.address, statement.write)
+                self.prefetch(statement.buffer, statement.address, statement.write, statement.near)
             elif isinstance(statement, ir.TransposeLanes):
                 self._transpose(statement)
         self._store_all(stores)

@@ -149,12 +149,14 @@ class MemoryEmitter(IndexEmitter):
         arguments = (value, pointers, _alignment(buffer.dtype.size), mask or self._all_lanes())
         self.perform(self._masked_call("void", name, *arguments))
 
-    def prefetch(self, buffer: ir.Buffer, address: Index, write: bool) -> None:
-        """A hint to bring the cache line of buffer[address] close, into every cache level."""
+    def prefetch(self, buffer: ir.Buffer, address: Index, write: bool, near: bool) -> None:
+        """A hint to bring the cache line of buffer[address] close: into every cache level if `near`, else into L2."""
         _, start = self._access(address)
         self.declare("void", "llvm.prefetch.p0", "ptr", "i32 immarg", "i32 immarg", "i32 immarg")
         pointer = self._pointer(buffer, start)
-        self.perform(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 {int(write)}, i32 3, i32 1)")
+        self.perform(
+            f"call void @llvm.prefetch.p0(ptr {pointer}, i32 {int(write)}, i32 {3 if near else 2}, i32 1)"
+        )
 
     # ---- addresses
 

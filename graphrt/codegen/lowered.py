@@ -37,7 +37,8 @@ class LoweredStep:
     which every thread enters with its number `tid` of `nth`; it calls `@graphrt_barrier(ptr %barrier, i64 %nth)`
     between kernels. Kernel functions may use attribute group #0, which the module defines. `%bindings` is an array of pointers in the order of `bindings`. Data bindings come in the order of
     the graph's data inputs, used or not, outputs in the order of its outputs. `declarations` are whole "declare ..."
-    lines. Two steps may define functions of the same names, but neither may define numbered metadata or attribute groups.
+    lines. `%arena` points to `arena_bytes` of memory shared by the threads, followed by `scratch_bytes` for every thread.
+    Two steps may define functions of the same names, but neither may define numbered metadata or attribute groups.
     """
 
     name: str
@@ -47,6 +48,7 @@ class LoweredStep:
     arena_bytes: int
     parallel: bool
     updates: tuple[str, ...]
+    scratch_bytes: int = 0
 
     def positions(self, kind: BindingKind) -> list[tuple[int, Binding]]:
         """The bindings of one kind with their positions."""

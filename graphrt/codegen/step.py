@@ -38,6 +38,26 @@ def _region(slot: Slot, plan: MemoryPlan, positions: dict[Slot, int]) -> Region:
     return Region(f"binding{positions[slot]}", 0, max(1, slot.bytes))
 
 
+class _Scratch:
+    """Where each scratch buffer lies in the memory every thread has for itself; kernels use it one after another."""
+
+    ALIGNMENT = 64
+    STAGGER = 4096 + 5 * 64  # pages apart, and not at equal offsets within one
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def place(self, kernel: ir.Kernel) -> list[int]:
+        """The offsets of the kernel's scratch buffers."""
+        offsets, end = [], 0
+        for buffer in kernel.scratch:
+            offsets.append(end)
+            size = buffer.elements * buffer.dtype.size
+            end += -(-size // self.ALIGNMENT) * self.ALIGNMENT + self.STAGGER
+        self.bytes = max(self.bytes, -(-end // self.ALIGNMENT) * self.ALIGNMENT)
+        return offsets
+
+
 class _Profile:
     """The cycle-counting instructions between kernels. A kernel's counters have a cache line of their own.
 
@@ -130,6 +150,7 @@ def lower_step(
     texts: list[str] = []
     declarations: set[str] = set()
     body: list[str] = []
+    scratch = _Scratch()
     needed: dict[int, str] = {}
     offsets: dict[int, str] = {}
 
@@ -153,12 +174,16 @@ def lower_step(
         if key not in functions:
             functions[key] = kernel.name
             texts.append(text)
-        arguments = ", ".join(f"ptr {pointer(slot)}" for slot in placed.slots)
-        separator = ", " if arguments else ""
         if waits[number]:
             body.append("  call void @graphrt_barrier(ptr %barrier, i64 %nth)")
         if counters is not None:
             body += counters.waited(number - 1)
+        pointers = [pointer(slot) for slot in placed.slots]
+        for offset in scratch.place(kernel):
+            body.append(f"  %s{number}.{offset} = getelementptr i8, ptr %scratch, i64 {offset}")
+            pointers.append(f"%s{number}.{offset}")
+        arguments = ", ".join(f"ptr {p}" for p in pointers)
+        separator = ", " if arguments else ""
         if kernel.serial:
             call = f"call void @{functions[key]}({arguments}{separator}i64 0, i64 1)"
             body += [f"  br i1 %first, label %run{number}, label %next{number}", f"run{number}:", f"  {call}"]
@@ -176,6 +201,12 @@ def lower_step(
         head.append(f"  {register} = load ptr, ptr {register}.at, align 8")
     for offset, register in sorted(offsets.items()):
         head.append(f"  {register} = getelementptr i8, ptr %arena, i64 {offset}")
+    arena_bytes = plan.arena_bytes
+    if scratch.bytes:
+        arena_bytes = -(-arena_bytes // _Scratch.ALIGNMENT) * _Scratch.ALIGNMENT
+        head.append(f"  %scratch.own = mul i64 %tid, {scratch.bytes}")
+        head.append(f"  %scratch.at = add i64 %scratch.own, {arena_bytes}")
+        head.append("  %scratch = getelementptr i8, ptr %arena, i64 %scratch.at")
     if counters is not None:
         head += counters.head()
     step = (
@@ -189,7 +220,8 @@ def lower_step(
         text="\n".join([*texts, step]),
         declarations=frozenset(declarations),
         bindings=tuple(bindings),
-        arena_bytes=plan.arena_bytes,
+        arena_bytes=arena_bytes,
         parallel=threads > 1 and any(not p.kernel.serial for p in kernels),
         updates=updates,
+        scratch_bytes=scratch.bytes,
     )

@@ -1,7 +1,7 @@
 """Lowered steps kept in the compile cache: a graph seen before skips passes, scheduling and code emission.
 
-In: the text of a graph, the target and the thread count (`step_key`); a `LoweredStep` (`encode`). Out: the entry's
-name; the step from its bytes (`decode`), or None where the bytes are no step.
+In: the text of a graph, the target, the thread count and the setting of convolutions (`step_key`); a `LoweredStep`
+(`encode`). Out: the entry's name; the step from its bytes (`decode`), or None where the bytes are no step.
 
 The key holds the source code of the compiler itself: any edit of it makes all entries unreachable.
 """
@@ -29,12 +29,12 @@ from .target import Target
 _SOURCES = ("compiler.py", "dtypes.py", "ir", "ops", "passes", "loops", "schedule", "kernels", "codegen")
 
 
-def step_key(graph: Graph, target: Target, threads: int) -> str | None:
-    """The name of the entry for `graph` as traced, or None if its step must not be kept."""
+def step_key(graph: Graph, target: Target, threads: int, convolution: str = "direct") -> str | None:
+    """The name of the entry for `graph` as traced, or None if its step must not be kept. `convolution`: the setting."""
     source = source_digest()
     if source is None:
         return None
-    facts = (target.triple, target.cpu, target.features, str(target.lanes), str(threads))
+    facts = (target.triple, target.cpu, target.features, str(target.lanes), str(threads), convolution)
     return cache.key("step", to_text(graph), *facts, cache.product_version(), source)
 
 
@@ -73,6 +73,7 @@ def encode(step: LoweredStep) -> bytes:
         "arena_bytes": step.arena_bytes,
         "parallel": step.parallel,
         "updates": list(step.updates),
+        "scratch_bytes": step.scratch_bytes,
     }
     return b"\n".join([json.dumps(facts).encode(), b"".join(values)])
 
@@ -99,6 +100,7 @@ def decode(data: bytes) -> LoweredStep | None:
             arena_bytes=facts["arena_bytes"],
             parallel=facts["parallel"],
             updates=tuple(facts["updates"]),
+            scratch_bytes=facts["scratch_bytes"],
         )
     except (ValueError, TypeError, KeyError, GraphrtError):
         return None

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..context import get_context
+from ..context import compilation_settings, get_context
 from ..ir import TensorType
 from .cell import Cell
 from .guards import Guard, collect, freeze, thaw
@@ -75,7 +75,7 @@ class Specialiser:
             leaves, structure = split_arguments(args, kwargs)
             frozen = freeze(structure)
         types = tuple(type_of(leaf) for leaf in leaves)
-        signature = (types, frozen, get_context("threads"), get_context("engine"))
+        signature = (types, frozen, tuple(compilation_settings().items()))
         versions = self._by_signature.setdefault(signature, [])
         # newest first: after a rebound global or a flipped flag the latest version is the likeliest
         for version in reversed(versions):
@@ -136,8 +136,8 @@ class _Construct:
 
 
 def _difference(old: tuple[Any, ...], new: tuple[Any, ...]) -> str:
-    old_types, old_static, old_threads, old_engine = old
-    types, static, threads, engine = new
+    old_types, old_static, old_settings = old
+    types, static, settings = new
     if len(old_types) != len(types):
         return f"number of tensor arguments changed from {len(old_types)} to {len(types)}"
     for position, (before, after) in enumerate(zip(old_types, types)):
@@ -145,7 +145,12 @@ def _difference(old: tuple[Any, ...], new: tuple[Any, ...]) -> str:
             return f"tensor argument {position} changed from {_text(before)} to {_text(after)}"
     if old_static != static:
         return f"Python arguments changed from {_call(old_static)} to {_call(static)}"
-    return f"engine or threads changed from {old_engine}, {old_threads} to {engine}, {threads}"
+    changed = [
+        f"{name} changed from {before!r} to {after!r}"
+        for (name, before), (_, after) in zip(old_settings, settings)
+        if before != after
+    ]
+    return ", ".join(changed)
 
 
 def _call(structure: tuple[Any, ...]) -> str:

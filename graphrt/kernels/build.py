@@ -6,6 +6,7 @@ from ..errors import CompileError
 from ..loops import ir
 from ..ops.base import ContractionOp, ReductionOp
 from ..ops.scatter import ScatterAdd
+from ..ops.winograd import WinogradConv2d, WinogradWeightProducts
 from ..schedule.fuse import Group
 from ..schedule.plan import Slot
 from .contraction import build_contraction
@@ -14,6 +15,8 @@ from .pointwise import build_pointwise
 from .reduction import build_reduction
 from .scatter import build_scatter
 from .space import Slots
+from .winograd import build_winograd
+from .winograd_gradient import build_winograd_gradient
 
 
 def build_kernel(group: Group, slots: Slots, lanes: int, threads: int) -> tuple[ir.Kernel, list[Slot]]:
@@ -33,6 +36,10 @@ def build_kernel(group: Group, slots: Slots, lanes: int, threads: int) -> tuple[
 def _by_strategy(group: Group, slots: Slots, lanes: int, threads: int) -> tuple[ir.Kernel, list[Slot]]:
     if group.anchor is None:
         return build_pointwise(group, slots, lanes, threads)
+    if isinstance(group.anchor.op, WinogradConv2d):
+        return build_winograd(group, slots, lanes, threads)
+    if isinstance(group.anchor.op, WinogradWeightProducts):
+        return build_winograd_gradient(group, slots, lanes, threads)
     if isinstance(group.anchor.op, ContractionOp):
         return build_contraction(group, slots, lanes, threads)
     if isinstance(group.anchor.op, ScatterAdd):

@@ -1,6 +1,6 @@
 """Loop IR: what a kernel is made of. This file is the grammar.
 
-    Kernel    = (name, parameters: Buffer..., body: Statement...)
+    Kernel    = (name, parameters: Buffer..., scratch: Buffer..., body: Statement...)
     Buffer    = (name, dtype, elements)                      one pointer argument; physical, linear addresses
     Statement = Loop(var, kind, body)                        kind: serial | parallel | vector
               | Store(buffer, address, value)
@@ -309,11 +309,14 @@ class Assign:
 
 @dataclass(eq=False)
 class Prefetch:
-    """A hint that the cache line of buffer[address] (of lane 0 inside a vector loop) is read, or written, soon."""
+    """A hint that the cache line of buffer[address] (of lane 0 inside a vector loop) is read, or written, soon.
+
+    `near`: into every cache level; else only into the L2 cache, where much fetched ahead displaces nothing in use."""
 
     buffer: Buffer
     address: Index
     write: bool = False
+    near: bool = True
 
 
 @dataclass(eq=False)
@@ -329,13 +332,16 @@ Statement = Loop | Store | Assign | Prefetch | TransposeLanes
 
 @dataclass(eq=False)
 class Kernel:
-    """A function of its buffers. `lanes` is the vector width in elements; `serial` kernels run on thread 0 only."""
+    """A function of its buffers. `lanes` is the vector width in elements; `serial` kernels run on thread 0 only.
+
+    Every thread has its own `scratch` buffers. Their contents are undefined when the kernel begins."""
 
     name: str
     buffers: tuple[Buffer, ...]
     body: list[Statement]
     lanes: int
     serial: bool = False
+    scratch: tuple[Buffer, ...] = ()
 
     def written(self) -> set[Buffer]:
         return {s.buffer for s in statements(self.body) if isinstance(s, Store)}

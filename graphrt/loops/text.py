@@ -56,6 +56,7 @@ def kernel_text(kernel: Kernel) -> str:
     parameters = [
         f"{b.name}: {b.dtype.short}[{b.elements}]{' written' if b in written else ''}" for b in kernel.buffers
     ]
+    parameters += [f"{b.name}: {b.dtype.short}[{b.elements}] scratch" for b in kernel.scratch]
     serial = ", one thread" if kernel.serial else ""
     lines = [f"kernel {kernel.name}({', '.join(parameters)}), {kernel.lanes} lanes{serial}"]
     # a stack instead of recursion: (statements left, depth)
@@ -82,7 +83,7 @@ def _statement(statement: Statement) -> list[str]:
         return [f"{statement.kind} {statement.var.name} in {statement.var.extent}{active}{bounds}:"]
     if isinstance(statement, Prefetch):
         printer = _Printer(_in_index(statement.address))
-        purpose = " to write" if statement.write else ""
+        purpose = (" to write" if statement.write else "") + ("" if statement.near else " into L2")
         return [
             *printer.lines,
             f"prefetch {statement.buffer.name}[{printer.index(statement.address)}]{purpose}",

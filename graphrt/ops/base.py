@@ -6,6 +6,7 @@ Families
                   concatenation, gather, small windows, index-dependent values): `element(b, index, read, types)`
 - `ReductionOp`   one output element combines many terms: `reduce_extents`, `combine`, `term`
 - `ContractionOp` sum over reduction axes of a product of two reads (GEMM and all convolution directions)
+- `TiledProductOp` sums of products of transformed tiles (Winograd's weight gradient)
 - `CompositeOp`   a large idea kept as one node until `expand` rewrites it in smaller ops
 
 Native lowering is composition: a kernel asks for `element(index)` of its result, every fused producer answers by
@@ -174,6 +175,11 @@ class ContractionOp(Op, abstract=True):
         for extent in spec.output + spec.reduce:
             total *= extent
         return total
+
+
+class TiledProductOp(Op, abstract=True):
+    """Sums of products of transformed tiles of its operands. A kernel strategy of its own computes them; results are
+    complete only when it ends, so it has no epilogue, and no axis of an operand is kept in the result."""
 
 
 class CompositeOp(Op, abstract=True):

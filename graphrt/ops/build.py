@@ -25,6 +25,7 @@ from . import (
     selection,
     views,
     windows,
+    winograd,
 )
 from .build_activations import (
     elu,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import VerifyError
@@ -17,6 +18,7 @@ from .pair_products import pair_products
 from .remove_dead import remove_dead
 from .simplify import simplify
 from .transposed_products import transposed_products
+from .winograd import WinogradChoice, winograd
 
 Pass = Callable[[Graph], Graph]
 
@@ -51,23 +53,35 @@ def run(
     return graph
 
 
+@dataclass(frozen=True)
+class Processor:
+    """What `prepare` needs to know about the processor and how it is to be used; by default, nothing special."""
+
+    whole_row: int = 0  # see `explicit_padding`
+    lanes: int = 0  # see `lane_sums`
+    dot_pairs: bool = False  # see `pair_products`
+    winograd: WinogradChoice | None = None  # see `winograd`; None keeps convolutions direct
+
+
 def prepare(
     graph: Graph,
-    whole_row: int = 0,
-    lanes: int = 0,
-    dot_pairs: bool = False,
+    processor: Processor | None = None,
     record: Callable[[str, Any], None] | None = None,
 ) -> Graph:
     """`graph` in the form scheduling wants: padding explicit, large sums split, products untransposed, and what that
-    duplicated merged.
-
-    `whole_row`: see `explicit_padding`; `lanes`: see `lane_sums`; `dot_pairs`: see `pair_products`. Verified and recorded like the passes of `run`.
+    duplicated merged. Verified and recorded like the passes of `run`.
     """
+    given = processor or Processor()
+    choice = given.winograd
+    fast: tuple[tuple[str, Pass], ...] = ()
+    if choice is not None:
+        fast = (("winograd", lambda g: winograd(g, choice)),)
     passes: tuple[tuple[str, Pass], ...] = (
-        ("explicit_padding", lambda g: explicit_padding(g, whole_row)),
-        ("lane_sums", lambda g: lane_sums(g, lanes)),
+        *fast,
+        ("explicit_padding", lambda g: explicit_padding(g, given.whole_row)),
+        ("lane_sums", lambda g: lane_sums(g, given.lanes)),
         ("transposed_products", transposed_products),
-        ("pair_products", lambda g: pair_products(g, dot_pairs)),
+        ("pair_products", lambda g: pair_products(g, given.dot_pairs)),
         ("merge_lowered", merge_duplicates),
     )
     return run(

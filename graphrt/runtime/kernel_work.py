@@ -3,7 +3,8 @@
 In: a Group and the slots of its schedule. Out: `Work`.
 
 Operations: `Op.flops` of every node the kernel computes, inlined ones included, each element once. Contractions count
-only terms inside the left operand: what falls into padding is zero and needs no multiplication. Elementwise
+only terms inside the left operand: what falls into padding is zero and needs no multiplication. Winograd's convolutions
+count what they really compute, transforms included, not what a direct convolution would. Elementwise
 operations count one per element whatever they are, so kernels full of exp are busier than their number says.
 Bytes: every stored tensor the kernel reads and every one it writes, once each, as far as it is needed: a gather of 32
 rows from a large column counts 32 rows.
@@ -86,9 +87,11 @@ def _users_first(roots: Sequence[Node], group: Group, slots: Mapping[Node, Slot]
 
 def _flops(node: Node) -> int:
     types = [operand.type for operand in node.inputs]
-    if isinstance(node.op, ContractionOp):
-        products = contraction_terms(node.op.contraction(types), types[0])
-        return (4 if getattr(node.op, "pairs", False) else 2) * products
+    own_count = (
+        type(node.op).flops is not ContractionOp.flops
+    )  # Winograd's algorithm, pairs: other operations
+    if isinstance(node.op, ContractionOp) and not own_count:
+        return 2 * contraction_terms(node.op.contraction(types), types[0])
     return node.op.flops(*types)
 
 

@@ -28,7 +28,9 @@ class Workspace:
         self.program = program
         parallel = any(step.parallel for step in program.steps)
         self.threads = max(1, threads or default_threads()) if parallel else 1
-        self._arena = memory.arena(max(step.arena_bytes for step in program.steps))
+        self._arena = memory.arena(
+            max(step.arena_bytes + step.scratch_bytes * self.threads for step in program.steps)
+        )
         self._barrier = memory.aligned_bytes(driver.BARRIER_BYTES, driver.LINE)
         self._frame_memory = memory.aligned_bytes(ctypes.sizeof(driver.Frame), driver.LINE)
         self._frame_memory[:] = 0

@@ -19,7 +19,7 @@ from ..ir import Graph, Node, Op
 from ..loops.index import Index, Var, as_index, replace
 from ..ops import random as random_ops
 from ..ops import views
-from ..ops.base import ContractionOp, ElementOp, ViewOp
+from ..ops.base import ContractionOp, ElementOp, TiledProductOp, ViewOp
 from ..ops.copy import Copy
 from ..ops.lane_sums import Conv2dBackwardWeightLanes
 from ..ops.scatter import ScatterAdd
@@ -119,7 +119,7 @@ def _inlined_cost(node: Node) -> float:
 def _reads_per_element(node: Node, user: Node) -> float:
     """How often `user` evaluates each element of its operand `node`."""
     op = user.op
-    if isinstance(op, ContractionOp):
+    if isinstance(op, ContractionOp | TiledProductOp):
         return 64.0
     if is_window(op):
         return 4.0
@@ -347,10 +347,10 @@ def accumulates_in_memory(anchor: Node) -> bool:
 def _is_epilogue(group: Group, consumer: Group) -> bool:
     """Contractions and reductions absorb arithmetic on their result, not windows or other reads of neighbours.
 
-    A scatter absorbs nothing: its rows are complete only when all updates were added.
+    Scatters and tiled products absorb nothing: their results are complete only at the end.
     """
     assert group.anchor is not None
-    if isinstance(group.anchor.op, ScatterAdd) or accumulates_in_memory(group.anchor):
+    if isinstance(group.anchor.op, ScatterAdd | TiledProductOp) or accumulates_in_memory(group.anchor):
         return False
     return all(isinstance(node.op, ElementOp) and not is_window(node.op) for node in consumer.stores)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..ir import Graph, Node
-from ..ops.base import ContractionOp, ViewOp
+from ..ops.base import ContractionOp, TiledProductOp, ViewOp
 from ..ops.views import Constant, Pad
 from .layout import Layout
 
@@ -24,7 +24,9 @@ def add_margins(graph: Graph, layouts: dict[Node, Layout]) -> set[Node]:
     for node in users:
         if not _is_margin(node, layouts) or node in roots or node.inputs[0] in roots:
             continue
-        if not users[node] or not all(isinstance(user.op, ContractionOp) for user in users[node]):
+        if not users[node] or not all(
+            isinstance(user.op, ContractionOp | TiledProductOp) for user in users[node]
+        ):
             continue
         assert isinstance(node.op, Pad)
         source = node.inputs[0]

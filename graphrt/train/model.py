@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..amp import training as amp
-from ..context import get_context, seed_generation
+from ..context import compilation_settings, get_context, seed_generation
 from ..dataset.pipeline import Dataset
 from ..dataset.plan import ResidentPlan, resident_plan
 from ..errors import ArgumentError
@@ -315,7 +315,7 @@ class Model:
         return self._cached(("block", tuple(types.items()), size, batch_size), build)
 
     def _cached(self, key: Any, build: Callable[[], Any]) -> Any:
-        key = (key, self._parts.key(), get_context("engine"), get_context("threads"))
+        key = (key, self._parts.key(), *compilation_settings().values())
         if key not in self._compiled:
             self._compiled[key] = build()
         return self._compiled[key]

@@ -19,6 +19,9 @@ _THROUGH_TABLE = re.compile(r"([\w.$]+)@GOTPCREL|:got(?:_lo12)?:([\w.$]+)")
 _FMA = re.compile(r"^(vfn?m(?:add|sub)\w+[ps][sd]|fml[as]|fmadd)\s")
 
 
+_VECTOR_STORE = re.compile(r"^(vmov[au]ps\s+%[xyz]mm\d+,\s*[^%]|st(?:p|r|ur|1)\s+[{]?\s*[qv])")
+
+
 @dataclass(frozen=True)
 class Function:
     """Instructions in order, without comments and directives, and the position each label stands at."""
@@ -49,6 +52,11 @@ class Function:
             if not any(first <= a and b <= last and (a, b) != (first, last) for a, b in stretches)
         ]
         return [self.instructions[first : last + 1] for first, last in innermost]
+
+    def vector_stores(self, instructions: tuple[str, ...]) -> list[str]:
+        """Those of `instructions` that write vectors to memory other than the stack."""
+        spills = set(self.stack_references(instructions))
+        return [i for i in instructions if _VECTOR_STORE.match(i) and i not in spills]
 
     def stack_references(self, instructions: tuple[str, ...]) -> list[str]:
         """Those of `instructions` that touch the stack."""

@@ -33,6 +33,14 @@ def kernel(
     return Kernel("k", (source, target), body, 16, serial)
 
 
+def test_scratch_is_nobody_elses_business() -> None:
+    made = kernel(A, B)
+    through = Buffer("own", float32, ROWS * COLUMNS)
+    made.body.append(Store(through, as_index(0), Load(through, as_index(1))))
+    made.scratch = (through,)
+    assert {a.region for a in accesses(made, [PLACE_A, PLACE_B])} == {PLACE_A, PLACE_B}
+
+
 A, B, C = buffer("a"), buffer("b"), buffer("c")
 PLACE_A, PLACE_B, PLACE_C = region(0), region(4096), region(8192)
 

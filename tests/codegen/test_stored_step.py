@@ -56,6 +56,7 @@ STEP = LoweredStep(
     arena_bytes=4096,
     parallel=True,
     updates=("w", "b"),
+    scratch_bytes=192,
 )
 
 
@@ -75,7 +76,9 @@ def test_a_step_comes_back_whole():
 
 def test_the_fields_of_a_step_are_the_ones_that_are_kept():
     """A field that `encode` does not know would be lost."""
-    known = {"name", "text", "declarations", "bindings", "arena_bytes", "parallel", "updates"}
+    known = {
+        "name", "text", "declarations", "bindings", "arena_bytes", "parallel", "updates", "scratch_bytes",
+    }  # fmt: skip
     assert {f.name for f in dataclasses.fields(LoweredStep)} == known
     assert {f.name for f in dataclasses.fields(Binding)} == {"kind", "label", "type", "value"}
 
@@ -122,13 +125,14 @@ def test_the_key_depends_on_everything_that_decides_the_code(monkeypatch):
     keys = {
         stored_step.step_key(graph(), host, 1),
         stored_step.step_key(graph(), host, 2),
+        stored_step.step_key(graph(), host, 1, "winograd"),
         stored_step.step_key(graph(scale=2.5), host, 1),
         stored_step.step_key(graph(width=41), host, 1),
         stored_step.step_key(graph(), target("haswell"), 1),
     }
     monkeypatch.setattr(stored_step, "source_digest", lambda: "another compiler")
     keys.add(stored_step.step_key(graph(), host, 1))
-    assert None not in keys and len(keys) == 6
+    assert None not in keys and len(keys) == 7
     monkeypatch.setattr(stored_step, "source_digest", lambda: None)
     assert stored_step.step_key(graph(), host, 1) is None
 

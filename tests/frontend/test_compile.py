@@ -322,3 +322,17 @@ def test_whole_training_step_is_one_graph_and_equals_the_eager_one():
         and "2.key" in updated
         and "global_step" in updated
     )
+
+
+def test_settings_that_code_depends_on_make_a_version():
+    @graphrt.compile
+    def double(x):
+        return x * 2
+
+    double(X)
+    with graphrt.set_context(convolution="winograd"):
+        double(X)
+        double(X)
+    double(X)
+    assert reasons(double) == ["first call", "convolution changed from 'direct' to 'winograd'"]
+    assert [version.calls for version in double.specialisations] == [2, 2]

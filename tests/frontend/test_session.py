@@ -58,9 +58,13 @@ def test_context_manager_restores():
             "  given:    device_target='Ascend'\n  fix:      write device_target=\"CPU\"",
         ),
         ({"engine": "gpu"}, "set_context: engine has an unknown value\n  expected: 'native' or 'interpreter'\n  given:    'gpu'"),
+        (
+            {"convolution": "fast"},
+            "set_context: convolution has an unknown value\n  expected: 'direct' or 'winograd'\n  given:    'fast'",
+        ),
         ({"threads": 0}, "set_context: threads must be a positive int or None\n  given:    0"),
     ],
-    ids=["device", "engine", "threads"],
+    ids=["device", "engine", "convolution", "threads"],
 )  # fmt: skip
 def test_bad_settings(settings, text):
     with pytest.raises(ArgumentError) as caught:

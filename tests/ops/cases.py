@@ -26,6 +26,7 @@ from graphrt.ops import (
     scatter,
     views,
     windows,
+    winograd,
 )
 from graphrt.ops import contractions as c
 from graphrt.ops import elementwise as e
@@ -315,6 +316,12 @@ for image, weight, settings in (
     for lanes in (1, 2):
         if image[0] % lanes == 0:
             case(Conv2dBackwardWeightLanes(lanes, weight, **settings), x, y, gradient=False)
+for image, outputs in (((2, 3, 7, 12), 2), ((17, 2, 3, 5), 3), ((18, 4, 12, 6), 5)):
+    size = tuple(extent - 2 for extent in image[2:])
+    x, dy = Operand(image), Operand((image[0], outputs, *size))
+    case(winograd.WinogradConv2d(), x, Operand((outputs, image[1], 3, 3)), types=("float32",))
+    for images in (1, 5, 16):
+        case(winograd.WinogradWeightProducts(images), x, dy, types=("float32",))
 case(
     c.Conv2d(),
     Operand((1, 1, 3, 3)),

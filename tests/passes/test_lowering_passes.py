@@ -22,12 +22,25 @@ from graphrt.passes.explicit_padding import explicit_padding
 from graphrt.passes.lane_sums import lane_sums
 from graphrt.passes.pair_products import pair_products
 from graphrt.passes.transposed_products import swap_last, transposed_products
+from graphrt.passes.winograd import winograd
+
+
+class Always:
+    """Winograd's algorithm wherever it is possible."""
+
+    def pays(self, node: Node) -> bool:
+        return True
+
+    def images_per_part(self, images: int, pairs: int) -> int:
+        return images // 2
+
 
 PASSES = {
     "explicit_padding": explicit_padding,
     "lane_sums": lambda graph: lane_sums(graph, 16),
     "pair_products": lambda graph: pair_products(graph, True),
     "transposed_products": transposed_products,
+    "winograd": lambda graph: winograd(graph, Always()),
 }
 
 
@@ -81,6 +94,7 @@ def transposed_gradient() -> Graph:
         ("lane_sums", large_gradients),
         ("pair_products", half_products),
         ("transposed_products", transposed_gradient),
+        ("winograd", padded_convolutions),
     ],
 )
 def test_golden(name: str, make: Callable[[], Graph], golden: Callable[[str, str], None]) -> None:
