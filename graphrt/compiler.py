@@ -129,9 +129,15 @@ def lower(
 def _processor(target: Any) -> Any:
     """What the passes before scheduling are told about the processor, under the present settings."""
     from .context import get_context
-    from .kernels.contraction_plan import whole_row
+    from .kernels.contraction_plan import sums_over_windows, whole_row
     from .kernels.winograd_plan import Winograd
     from .passes.pipeline import Processor
 
-    fast = Winograd(target.lanes) if get_context("convolution") == "winograd" else None
-    return Processor(whole_row(target.lanes), target.lanes, target.has_bfloat_dots, fast)
+    lanes = target.lanes
+    return Processor(
+        whole_row=whole_row(lanes),
+        lanes=lanes,
+        dot_pairs=target.has_bfloat_dots,
+        sum_windows=lambda patches, image: sums_over_windows(patches, image, lanes),
+        winograd=Winograd(lanes) if get_context("convolution") == "winograd" else None,
+    )

@@ -14,8 +14,10 @@ Each layer adds one idea to the one before:
 
 from __future__ import annotations
 
+from ..dtypes import DType
 from ..loops import ir
 from ..loops.index import Index
+from . import emit_arithmetic as arithmetic
 from .emit_scalars import ScalarEmitter
 from .emit_text import I64, Value
 
@@ -57,6 +59,9 @@ class FunctionEmitter(ScalarEmitter):
         stores: list[ir.Store] = []
         for statement in body:
             if isinstance(statement, ir.Store):
+                if _is_next_element(stores, statement):
+                    self._store_all(stores)
+                    stores = []
                 stores.append(statement)
                 continue
             self._store_all(stores)
@@ -67,6 +72,8 @@ class FunctionEmitter(ScalarEmitter):
                 self._loop(statement)
             elif isinstance(statement, ir.Prefetch):
                 self.prefetch(statement.buffer, statement.address, statement.write, statement.near)
+            elif isinstance(statement, ir.FoldLanes):
+                self._fold(statement)
             elif isinstance(statement, ir.TransposeLanes):
                 self._transpose(statement)
         self._store_all(stores)
@@ -84,6 +91,34 @@ class FunctionEmitter(ScalarEmitter):
         if statement.register.lanes:
             value = self.splat(value)
         self.perform(f"store {value}, ptr {slot}")
+
+    def _fold(self, statement: ir.FoldLanes) -> None:
+        """Rounds that combine pairs of vectors into one, each with half as many lanes per register left to combine."""
+        dtype, type_ = statement.total.dtype, self.register_type(statement.total)
+        values: list[Value | None] = []
+        for register in statement.registers:
+            value = self.value(f"load {type_}, ptr {self.slot(register)}", type_)
+            values.append(self.only_active(value, statement.combine, dtype))
+        values += [None] * (self.lanes - len(values))
+        for low, high in fold_rounds(self.lanes):
+            values = [
+                self._combined(statement.combine, dtype, a, b, low, high)
+                for a, b in zip(values[::2], values[1::2])
+            ]
+        self.perform(f"store {values[0]}, ptr {self.slot(statement.total)}")
+
+    def _combined(
+        self, combine: str, dtype: DType, a: Value | None, b: Value | None, low: list[int], high: list[int]
+    ) -> Value | None:
+        """Two shuffles of a and b, combined; None stands for registers that do not exist."""
+        if a is None:
+            return None
+        second = b or Value("poison", a.type)
+        halves = []
+        for pattern in (low, high):
+            mask = ", ".join(f"i32 {k}" for k in pattern)
+            halves.append(self.value(f"shufflevector {a}, {second}, <{self.lanes} x i32> <{mask}>", a.type))
+        return arithmetic.binary(self, combine, dtype, *halves)
 
     def _transpose(self, statement: ir.TransposeLanes) -> None:
         """A butterfly: at distance d, every pair of registers (i, i + d) exchanges the lanes where bit d differs from
@@ -176,3 +211,27 @@ class FunctionEmitter(ScalarEmitter):
         self.perform(f"%c{k} = icmp slt i64 {variable}n, {high}")
         self.perform(f"br i1 %c{k}, label %h{k}, label %x{k}")
         self.label(f"x{k}")
+
+
+def _is_next_element(stores: list[ir.Store], store: ir.Store) -> bool:
+    """Whether `store` begins the results of another element than `stores`. Elements with several results are finished
+    one by one, or there would be more values than registers; who reads other elements of what is updated in place goes
+    through a copy (see `schedule.plan`). Single results stay together: their reads wait for memory at the same time."""
+    buffers = {earlier.buffer for earlier in stores}
+    return len(buffers) > 1 and store.buffer in buffers
+
+
+def fold_rounds(lanes: int) -> list[tuple[list[int], list[int]]]:
+    """The shuffles of every round of a fold: (lanes of a then b) for the two vectors that are combined.
+
+    Inside a group of four lanes (one 128-bit register of float32) both rounds are unpack instructions, between groups
+    every second one is picked; the order comes out right: lane j of the last vector belongs to register j.
+    """
+    rounds: list[tuple[list[int], list[int]]] = []
+    groups = range(0, lanes, 4)
+    for low in ((0, lanes, 1, lanes + 1), (0, 1, lanes, lanes + 1)):
+        rounds.append(([g + k for g in groups for k in low], [g + k + 2 for g in groups for k in low]))
+    for _ in range((lanes // 4).bit_length() - 1):
+        even = [g + k for start in (0, lanes) for g in range(start, start + lanes, 8) for k in range(4)]
+        rounds.append((even, [k + 4 for k in even]))
+    return rounds

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..dtypes import int32, int64
+from ..dtypes import DType, int32, int64
 from ..loops import ir
 from ..loops.builder import identity
 from . import emit_arithmetic as arithmetic
@@ -99,13 +99,16 @@ class ScalarEmitter(MemoryEmitter):
         return self.value(f"icmp ult {value}, {limit}", value.type.of("i1"))
 
     def _lane_reduce(self, node: ir.LaneReduce) -> Value:
-        value = self.splat(self.scalar(node.x))
-        mask = self.mask(None)
-        if mask is not None:
-            start = literal(identity(node.combine, node.dtype).value, node.dtype)
-            fill = Value(self.constant(start, value.type), value.type)
-            value = arithmetic.select(self, mask, value, fill)
+        value = self.only_active(self.splat(self.scalar(node.x)), node.combine, node.dtype)
         return arithmetic.reduce_lanes(self, node.combine, node.dtype, value)
+
+    def only_active(self, value: Value, combine: str, dtype: DType) -> Value:
+        """The value with what changes no result of `combine` in the lanes that are not active."""
+        mask = self.mask(None)
+        if mask is None:
+            return value
+        start = literal(identity(combine, dtype).value, dtype)
+        return arithmetic.select(self, mask, value, Value(self.constant(start, value.type), value.type))
 
 
 def _operands(node: ir.Scalar) -> list[ir.Scalar]:

@@ -21,7 +21,7 @@ from ..ir import Node
 from ..loops import ir
 from ..loops.index import Index, Var, as_index, unravel
 from ..ops.base import Contraction, ContractionOp
-from ..schedule.fuse import CACHED_BYTES, Group, accumulates_in_memory
+from ..schedule.fuse import CACHED_BYTES, Group, accumulates_in_memory, operand_bytes
 from .contraction_plan import (
     BLOCK_BYTES,
     PREFETCH_SHARE,
@@ -33,6 +33,7 @@ from .contraction_plan import (
     operands,
     unroll_of,
 )
+from .folding import Run, fold, over_run, runs, side_by_side
 from .space import (
     SERIAL_WORK,
     Axis,
@@ -47,6 +48,7 @@ from .space import (
     make_kernel,
     nest,
 )
+from .windows import covered_extents, results_of
 
 
 def build_contraction(group: Group, slots: Slots, lanes: int, threads: int):
@@ -72,8 +74,9 @@ class _Builder:
         self._counter = itertools.count()
         self._stream_axes = _stream_axes(self.dependence, self.plan, self.rank)
         vector, tiles = self.plan.vector, self.plan.tiles
+        covered = covered_extents(group, self.spec)
         outputs = [
-            Axis(f"i{k}", extents[k], lanes if k == vector else 0, tiles[k], position=k)
+            Axis(f"i{k}", covered[k], lanes if k == vector else 0, tiles[k], position=k)
             for k in slots[group.stores[0]].layout.order
         ]
         self.outputs = _loop_order(outputs, self.dependence, self.plan)
@@ -98,9 +101,12 @@ class _Builder:
         return folds or (self.plan.vector is not None and bool(self.reduced) and self.reduced[0].tile == 1)
 
     # ------------------------------------------------------------------ the innermost code
+    def _name(self) -> str:
+        return f"acc{next(self._counter)}"
+
     def _registers(self, count: int, lanes: bool) -> list[ir.Register]:
-        number = next(self._counter)
-        return [ir.Register(f"acc{number}_{k}", self.sum_type, lanes) for k in range(count)]
+        name = self._name()
+        return [ir.Register(f"{name}_{k}", self.sum_type, lanes) for k in range(count)]
 
     def _zero(self) -> ir.Constant:
         return ir.Constant(0, self.sum_type)
@@ -127,12 +133,12 @@ class _Builder:
         return statements
 
     def _finish(self, points, totals) -> list[ir.Store]:
-        """The epilogue: results from the finished sums."""
+        """The epilogue: results from the finished sums, one per window where the group looks through windows."""
         cast = self.composer.builder.cast
         self.composer.overrides = {
             (self.anchor, p): cast(t, self.anchor.dtype) for p, t in zip(points, totals)
         }
-        return [store for p in points for store in self.composer.stores(p)]
+        return [store for p in results_of(points, self.group.window) for store in self.composer.stores(p)]
 
     # ------------------------------------------------------------------ lanes along an output axis, or none
     def _tile(self, place: Point) -> list[ir.Statement]:
@@ -158,7 +164,7 @@ class _Builder:
         Plain matrix products gain nothing from the hints (measured), and their one loop has no registers left for the
         addresses.
         """
-        if len(self.reduced) < 2:
+        if len(self.reduced) < 2 or self.group.window is not None:
             return False
         buffers = {load.buffer for load in loads(s.value for s in stores)} | {s.buffer for s in stores}
         terms = math.prod(axis.extent for axis in self.reduced)
@@ -203,11 +209,13 @@ class _Builder:
     def _folded_tile(self, place: Point) -> list[ir.Statement]:
         """Vectors of partial sums, whose lanes are folded once at the end of the tile."""
         points = place.combinations(range(self.rank))
-        registers, totals = self._registers(len(points), True), self._registers(len(points), False)
+        registers = self._registers(len(points), True)
+        along = self._result_runs(place)
+        totals = self._registers(len(along or points), along is not None)
         axis = next(a for a in self.reduced if a.lanes)
         others = [a for a in self.reduced if a is not axis]
-        statements: list[ir.Statement] = [ir.Assign(t, self._zero()) for t in totals]
-        for count, first, active, lane in self._lane_segments(axis):
+        statements: list[ir.Statement] = [] if along else [ir.Assign(t, self._zero()) for t in totals]
+        for number, (count, first, active, lane) in enumerate(self._lane_segments(axis)):
 
             def inner(window: Point, lane=lane, first=first) -> list[ir.Statement]:
                 blocks = [(i + first) * self.lanes + as_index(lane) for i in window.indices[axis.position]]
@@ -216,11 +224,27 @@ class _Builder:
 
             body: list[ir.Statement] = [ir.Assign(r, self._zero()) for r in registers]
             body += nest([Axis(axis.name, count, position=axis.position), *others], inner)
-            for total, register in zip(totals, registers):
+            if along:
+                body += fold(registers, totals, along, lane, "add", number == 0, self._name)
+            for total, register in zip(() if along else totals, registers):
                 folded = ir.LaneReduce("add", ir.Read(register, lane))
                 body.append(ir.Assign(total, ir.Binary("add", ir.Read(total), folded)))
             statements.append(ir.Loop(lane, body, "vector", active))
-        return statements + self._finish(points, [ir.Read(t) for t in totals])
+        for run, total in zip(along or (), totals):
+            statements.append(
+                over_run(run, self.lanes, [*self._finish([run.index], [ir.Read(total, run.lane)])])
+            )
+        return statements if along else [*statements, *self._finish(points, [ir.Read(t) for t in totals])]
+
+    def _result_runs(self, place: Point) -> list[Run] | None:
+        """The tile's points as vectors of results, where they and all the epilogue reads lie side by side."""
+        found = runs(place, self.spec.output, self.lanes)
+        for run in found or ():
+            probe = SlotComposer(self.group, self.slots)
+            probe.overrides = {(self.anchor, run.index): ir.Constant(0, self.anchor.dtype)}
+            if not side_by_side(probe.stores(run.index), run.lane):
+                return None
+        return found
 
     # ------------------------------------------------------------------ block by block of the operands
     def _blocked(self) -> list[ir.Statement]:
@@ -291,16 +315,29 @@ class _Builder:
             windows = Point(indices).combinations(self.positions)
             return self._accumulate(points, registers, along, windows, inside)
 
-        loads = [ir.Load(self._result, self._address(p)) for p in points]
-        starts = [self._zero() for _ in points] if lane is not None else loads
+        def store(point: tuple[Index, ...], total: ir.Scalar) -> ir.Store:
+            return ir.Store(self._result, self._address(point), total)
+
+        olds = [ir.Load(self._result, self._address(p)) for p in points]
+        starts: list[ir.Scalar] = [self._zero() for _ in points] if lane is not None else list(olds)
         body: list[ir.Statement] = [ir.Assign(r, value) for r, value in zip(registers, starts)]
         body += nest(narrowed, sums)
-        for point, register, old in zip(points, registers, loads):
-            total: ir.Scalar = ir.Read(register, along)
-            if lane is not None:
-                total = ir.Binary("add", old, ir.LaneReduce("add", total))
-            body.append(ir.Store(self._result, self._address(point), total))
-        return body if lane is None else [ir.Loop(lane, body, "vector", active)]
+        if lane is None:
+            return body + [store(p, ir.Read(r, along)) for p, r in zip(points, registers)]
+        found = self._result_runs(place)
+        if found is None:
+            for point, register, old in zip(points, registers, olds):
+                folded = ir.LaneReduce("add", ir.Read(register, lane))
+                body.append(store(point, ir.Binary("add", old, folded)))
+            return [ir.Loop(lane, body, "vector", active)]
+        totals = self._registers(len(found), True)
+        body += fold(registers, totals, found, lane, "add", True, self._name)
+        result: list[ir.Statement] = [ir.Loop(lane, body, "vector", active)]
+        for run, total in zip(found, totals):
+            old = ir.Load(self._result, self._address(run.index))
+            added = ir.Binary("add", old, ir.Read(total, run.lane))
+            result.append(over_run(run, self.lanes, [store(run.index, added)]))
+        return result
 
 
 def _rows_per_block(anchor: Node, row_axis: Axis | None, parts: int) -> int:
@@ -308,8 +345,7 @@ def _rows_per_block(anchor: Node, row_axis: Axis | None, parts: int) -> int:
     cache at most."""
     if row_axis is None:
         return 1
-    operand_bytes = sum(n.type.bytes for n in anchor.inputs) / parts
-    limit = max(1, int(row_axis.extent * BLOCK_BYTES / operand_bytes))
+    limit = max(1, int(row_axis.extent * BLOCK_BYTES / (operand_bytes(anchor) / parts)))
     return max(d for d in range(1, row_axis.extent + 1) if row_axis.extent % d == 0 and d <= limit)
 
 
@@ -385,7 +421,7 @@ def _loop_order(outputs: list[Axis], d: Dependence, plan: Plan) -> list[Axis]:
 def _reduced_axes(spec: Contraction, d: Dependence, plan: Plan, lanes: int) -> list[Axis]:
     rank = len(spec.output)
     tile = math.prod(plan.tiles[:rank])
-    unroll = unroll_of(spec, d, plan.vector, tile, lanes)
+    unroll = unroll_of(spec, d, plan.vector, tile, lanes) if d.patches is None else 1
     axes = []
     for k, extent in enumerate(spec.reduce):
         is_vector = rank + k == plan.vector

@@ -10,17 +10,22 @@ import itertools
 import math
 from dataclasses import dataclass
 
-from ..ir import Node
+from ..ir import Node, TensorType
 from ..loops import ir
 from ..loops.index import Index, Var, as_index
 from ..ops.base import Contraction
+from ..ops.patches import WindowPatches
 from ..schedule.fuse import Group
+from .folding import covers_run
 from .space import SlotComposer, Slots, access, loads
+from .windows import results_of, window_points
 
 # Tuning numbers of the plan's cost model, in units of one vector FMA.
 # By float32 lanes: AVX-512, AVX2, NEON. They have 32, 16 and 32 registers; NEON has no broadcast from memory inside a
 # multiply-add, so its broadcasts need registers too.
 MAX_ACCUMULATORS = {16: 24, 8: 12, 4: 16}
+# Tiles of whole windows: neighbouring columns share what they read, which LLVM keeps in registers while it unrolls.
+WINDOW_ACCUMULATORS = {16: 24, 8: 8, 4: 16}
 LOAD = 0.45  # a contiguous or broadcast load that hits L1
 PAIRED_LOAD = 2.0  # where every lane has factors of its own: they stream in from L2
 GATHER_LANE = 1.0  # one lane of a gather
@@ -32,7 +37,12 @@ CROWDED = {
     4: 15,
 }  # accumulators beyond which two vector operands leave no register to share loads
 LANE_REDUCE = 12.0  # folding one accumulator's lanes at the end
+LANE_FOLD = 3.0  # the same together with others, into a vector of results
+RUN = 12.0  # the epilogue of such a vector
 STORE_VARYING = 16.0  # scattering one vector of results
+SELECT = {16: 0.5, 8: 1.3, 4: 1.0}  # choosing between two vectors, lane by lane
+SELECTED_LOAD = {16: 1.0}  # a load of something to choose from: it is not part of a multiply-add
+SPARSE_GAIN = 0.9  # sums over windows must cost less than this part of sums over pixels
 EDGE_TEST = 4.0  # a tile whose reads must be tested against the operand's edges one by one
 BLOCK_BYTES = 3 << 18  # operands of one block, where a contraction goes block by block: half the cache
 PREFETCH_WORK = 1024  # vector FMAs of a tile that leave time to fetch its epilogue's operands meanwhile
@@ -72,6 +82,8 @@ class Dependence:
     touch: tuple[tuple[str, str, str], ...]
     unrolled_edges: frozenset[int] = frozenset()
     looped_edges: frozenset[int] = frozenset()
+    patches: WindowPatches | None = None  # the left operand, if it is selected in registers
+    window: tuple[int, int] | None = None  # of the last two output axes: tiles hold whole ones
 
 
 def operands(
@@ -119,21 +131,27 @@ def analyse(group: Group, spec: Contraction, slots: Slots, lanes: int) -> Depend
         split[k] = as_index(Var("block", max(1, -(-extent // lanes)))) * lanes + as_index(lane)
         probe = SlotComposer(group, slots)
         out = tuple(split[:rank])
+        points = window_points(out, group.window)
 
         def worst(scalar: ir.Scalar | None, lane=lane) -> str:
             kinds = [access(load.address, lane) for load in loads([scalar])] if scalar is not None else []
             return next((kind for kind in ("varying", "contiguous", "uniform") if kind in kinds), "uniform")
 
-        touches = [worst(value) for value in operands(probe, anchor, spec, out, split[rank:])]
+        touches = [worst(value) for value in operands(probe, anchor, spec, points[0], split[rank:])]
         if k < len(spec.output):
-            probe.overrides = {(anchor, out): ir.Constant(0, anchor.dtype)}
-            kinds = [access(s.address, lane) for s in probe.stores(out)]
+            probe.overrides = {(anchor, p): ir.Constant(0, anchor.dtype) for p in points}
+            kinds = [
+                access(s.address, lane) for p in results_of(points, group.window) for s in probe.stores(p)
+            ]
             touches.append(next((x for x in ("varying", "contiguous", "uniform") if x in kinds), "uniform"))
         else:
             touches.append("uniform")
         touch.append(tuple(touches))
     unrolled, looped = _edges(anchor, spec, plain)
-    return Dependence(positions(left), positions(right), tuple(touch), unrolled, looped)  # type: ignore[arg-type]
+    op = anchor.inputs[0].op
+    patches = op if isinstance(op, WindowPatches) else None
+    left_axes, right_axes = positions(left), positions(right)
+    return Dependence(left_axes, right_axes, tuple(touch), unrolled, looped, patches, group.window)  # type: ignore[arg-type]
 
 
 def _edges(anchor: Node, spec: Contraction, plain: list[Index]) -> tuple[frozenset[int], frozenset[int]]:
@@ -153,12 +171,23 @@ def _edges(anchor: Node, spec: Contraction, plain: list[Index]) -> tuple[frozens
     return frozenset(unrolled), frozenset(looped)
 
 
+def sums_over_windows(patches: WindowPatches, image: TensorType, lanes: int) -> bool:
+    """Whether a weight gradient should select what every pooling window chose instead of multiplying the zeros around
+    it: with a batch that fills the lanes, so that selecting is one instruction, and few selections per product."""
+    if image.shape[0] < lanes / 2:
+        return False
+    taps = patches.kernel[0] * patches.kernel[1]
+    selections, _ = patches.selections(*patches.kernel)
+    dense = taps * patches.strides[0] * patches.strides[1]
+    return taps + selections * SELECT.get(lanes, 1.0) < SPARSE_GAIN * dense
+
+
 def choose_plan(spec: Contraction, dependence: Dependence, lanes: int) -> Plan:
     """The cheapest plan over vector axes and register tiles."""
     extents = spec.output + spec.reduce
     best: Plan | None = None
     for vector in range(len(extents)):
-        if extents[vector] < 2:
+        if extents[vector] < 2 or (dependence.window and vector >= len(spec.output) - 2):
             continue
         for tiles in _tilings(spec, dependence, vector, lanes):
             cost = _cost(spec, dependence, vector, tiles, lanes)
@@ -182,7 +211,7 @@ def _sizes(count: int, limit: int) -> list[int]:
 
 def _tilings(spec: Contraction, dependence: Dependence, vector: int, lanes: int):
     """Register tiles: up to two axes that only the left operand follows times up to two only the right follows."""
-    limit = MAX_ACCUMULATORS.get(lanes, 12)
+    limit = (WINDOW_ACCUMULATORS if dependence.window else MAX_ACCUMULATORS).get(lanes, 12)
     rank = len(spec.output)
     extents = spec.output + spec.reduce
 
@@ -201,6 +230,7 @@ def _tilings(spec: Contraction, dependence: Dependence, vector: int, lanes: int)
                         options.append([(a, size_a), (b, size_b)])
         return options
 
+    windows = dict(zip((rank - 2, rank - 1), dependence.window or ()))
     left_options = sides(dependence.left, dependence.right)
     right_options = sides(dependence.right, dependence.left)
     for left in left_options:
@@ -210,7 +240,8 @@ def _tilings(spec: Contraction, dependence: Dependence, vector: int, lanes: int)
             tiles = [1] * len(extents)
             for k, size in left + right:
                 tiles[k] = size
-            yield tuple(tiles)
+            if all(tiles[k] % size == 0 for k, size in windows.items()):
+                yield tuple(tiles)
 
 
 def _cost(spec: Contraction, d: Dependence, vector: int, tiles: tuple[int, ...], lanes: int) -> float:
@@ -221,18 +252,26 @@ def _cost(spec: Contraction, d: Dependence, vector: int, tiles: tuple[int, ...],
     left_loads = math.prod(tiles[k] for k in range(rank) if k in d.left)
     right_loads = math.prod(tiles[k] for k in range(rank) if k in d.right)
     touch_left, touch_right, touch_out = d.touch[vector]
-    load = 0.0
+    unroll, work = unroll_of(spec, d, vector, tile, lanes), float(tile)
     near = PAIRED_LOAD if vector < rank and "uniform" not in (touch_left, touch_right) else LOAD
+    if d.patches is not None:
+        chosen, left_loads = (tiles[1] * count for count in d.patches.selections(tiles[2], tiles[3]))
+        unroll, work = 1, work + chosen * SELECT.get(lanes, 1.0)
+        near = SELECTED_LOAD.get(lanes, LOAD)
+    load = 0.0
     for touch, count in ((touch_left, left_loads), (touch_right, right_loads)):
         load += count * (near if touch != "varying" else GATHER_LANE * lanes)
-    unroll = unroll_of(spec, d, vector, tile, lanes)
     steps = math.prod(_units(e, lanes, rank + k == vector) for k, e in enumerate(spec.reduce))
     # Both load ports and FMA units are busy at once; the larger of the two binds, the smaller shows a little.
-    per_step = max(tile, load) + 0.25 * min(tile, load) + LOOP / unroll
-    per_step *= max(1.0, (LATENCY / tile) if tile < LATENCY else 1.0)
+    per_step = max(work, load) + 0.25 * min(work, load) + LOOP / unroll
+    per_step *= max(1.0, (LATENCY / work) if work < LATENCY else 1.0)
     finish = tile * 2.0
     if vector >= rank:
-        finish += tile * LANE_REDUCE
+        side_by_side = covers_run(tiles[:rank], spec.output) and d.touch[rank - 1][2] == "contiguous"
+        if side_by_side:
+            finish = tile * LANE_FOLD + -(-tile // lanes) * RUN
+        else:
+            finish += tile * LANE_REDUCE
     elif touch_out == "varying":
         finish += tile * STORE_VARYING
     total = 1.0

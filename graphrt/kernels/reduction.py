@@ -1,7 +1,7 @@
 """Reductions: each output element combines many terms; the result flows into the group's epilogue in registers.
 
 Candidates: vectors along an output axis (one accumulator per lane), or along a reduced axis (lanes are combined once
-at the end, in a fixed tree).
+at the end, in a fixed tree; those of neighbouring outputs together, into a vector of results).
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from ..loops.builder import identity
 from ..loops.index import Index, Var, as_index
 from ..ops.base import ReductionOp
 from ..schedule.fuse import Group
+from .contraction_plan import MAX_ACCUMULATORS
+from .folding import fold, over_run, runs, side_by_side
 from .space import (
     SERIAL_WORK,
     Axis,
@@ -27,6 +29,9 @@ from .space import (
     make_kernel,
     nest,
 )
+
+FOLDED_OUTPUTS = 4  # neighbouring outputs from which folding their lanes together pays
+FOLDED_VECTORS = 32  # per output, up to which it does: longer sums should walk through memory in one stream
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,10 @@ def build_reduction(group: Group, slots: Slots, lanes: int, threads: int):
     outputs = [
         Axis(f"i{a}", domain[a], lanes if best == Choice("output", a) else 0, position=a) for a in order
     ]
+    short = math.prod(extents) <= FOLDED_VECTORS * lanes
+    folded = short and _folded_outputs(best, group, slots, lanes, outputs)
+    if folded:
+        outputs[-1].tile = min(outputs[-1].extent, lanes, MAX_ACCUMULATORS.get(lanes, lanes))
     if not serial:
         choose_parallel(outputs, threads)
     reduce_base = len(domain)
@@ -72,6 +81,21 @@ def build_reduction(group: Group, slots: Slots, lanes: int, threads: int):
 
     counter = iter(range(1 << 30))
 
+    def folded_body(point: Point) -> list[ir.Statement]:
+        found = runs(point, domain, lanes)
+        if found is None:  # a single output
+            return body(point)
+        points = point.combinations(range(len(domain)))
+        totals = [ir.Register(f"sums{next(counter)}", total_type, True) for _ in found]
+        statements = _reduce_lanes(
+            op.combine, total_type, points, reduced, term, lanes, totals, found, counter
+        )
+        for run, total in zip(found, totals):
+            value = composer.builder.cast(ir.Read(total, run.lane), anchor.dtype)
+            composer.overrides = {(anchor, run.index): value}
+            statements.append(over_run(run, lanes, list(composer.stores(run.index))))
+        return statements
+
     def body(point: Point) -> list[ir.Statement]:
         index = tuple(point.indices[a][0] for a in range(len(domain)))
         lane_output = best.where == "output"
@@ -80,8 +104,53 @@ def build_reduction(group: Group, slots: Slots, lanes: int, threads: int):
         composer.overrides = {(anchor, index): composer.builder.cast(result, anchor.dtype)}
         return statements + list(composer.stores(index))
 
-    statements = nest(outputs, body)
+    statements = nest(outputs, folded_body if folded else body)
     return make_kernel(group.name, composer, statements, lanes, serial)
+
+
+def _folded_outputs(best: Choice, group: Group, slots: Slots, lanes: int, outputs: list[Axis]) -> bool:
+    """Whether neighbours along the innermost output axis should be folded together: their results, and all that the
+    epilogue reads, lie side by side."""
+    if best.where != "reduce" or not outputs or outputs[-1].position != len(group.domain) - 1:
+        return False
+    if outputs[-1].extent < FOLDED_OUTPUTS:
+        return False
+    lane = Var("result_lane", lanes)
+    index = [as_index(Var(f"i{k}", extent)) for k, extent in enumerate(group.domain)]
+    index[-1] = as_index(Var("block", -(-group.domain[-1] // lanes))) * lanes + as_index(lane)
+    probe = SlotComposer(group, slots)
+    assert group.anchor is not None
+    probe.overrides = {(group.anchor, tuple(index)): ir.Constant(0, group.anchor.dtype)}
+    return side_by_side(probe.stores(index), lane)
+
+
+def _reduce_lanes(combine, dtype, points, reduced, term, lanes, totals, found, counter) -> list[ir.Statement]:
+    """Vectors of partial results for several outputs, folded together."""
+    k = next(counter)
+    registers = [ir.Register(f"lanes{k}_{j}", dtype, True) for j in range(len(points))]
+    axis = next(a for a in reduced if a.lanes)
+    others = [a for a in reduced if a is not axis]
+    full, rest = divmod(axis.extent, lanes)
+    statements: list[ir.Statement] = []
+    for count, first, active in ((full, 0, None), (1 if rest else 0, full, rest)):
+        if not count:
+            continue
+        lane = Var(f"{axis.name}_lane", lanes)
+
+        def accumulate(window: Point, lane=lane, first=first) -> list[ir.Statement]:
+            indices = {a: i[0] for a, i in window.indices.items()}
+            indices[axis.position] = (indices[axis.position] + first) * lanes + as_index(lane)
+            at = tuple(indices[a.position] for a in sorted(reduced, key=lambda a: a.position))
+            return [
+                ir.Assign(register, ir.Binary(combine, ir.Read(register, lane), term(point, at)))
+                for point, register in zip(points, registers)
+            ]
+
+        body: list[ir.Statement] = [ir.Assign(r, identity(combine, dtype)) for r in registers]
+        body += nest([*others, Axis(axis.name, count, position=axis.position)], accumulate)
+        body += fold(registers, totals, found, lane, combine, not statements, lambda: f"fold{next(counter)}")
+        statements.append(ir.Loop(lane, body, "vector", active))
+    return statements
 
 
 def _reduce(op, dtype, index, reduced, term, best, lanes, along, counter):

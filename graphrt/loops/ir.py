@@ -6,6 +6,7 @@
               | Store(buffer, address, value)
               | Assign(register, value)                      registers are SSA values after promotion, never arrays
               | Prefetch(buffer, address, write)             a hint: that cache line will be used soon
+              | FoldLanes(combine, registers, total)      total lane j = all active lanes of register j, combined
               | TransposeLanes(registers)                 as many registers as lanes: register j lane k <-> register k lane j
     Scalar    = Constant | Load | Unary | Binary | Fma | PairDot | Select | Cast | Bitcast | IndexValue | Read(register)
               | InRange(index, low, high) | LaneReduce(combine, value)
@@ -327,7 +328,18 @@ class TransposeLanes:
     registers: tuple[Register, ...]
 
 
-Statement = Loop | Store | Assign | Prefetch | TransposeLanes
+@dataclass(eq=False)
+class FoldLanes:
+    """Lane j of `total` becomes all active lanes of register j combined ("add", "max", "min", "mul") in a fixed tree. At
+    most as many registers as lanes; the lanes of `total` beyond them hold anything. Folding many registers at once costs
+    about three instructions each, a `LaneReduce` about nine."""
+
+    combine: str
+    registers: tuple[Register, ...]
+    total: Register
+
+
+Statement = Loop | Store | Assign | Prefetch | FoldLanes | TransposeLanes
 
 
 @dataclass(eq=False)

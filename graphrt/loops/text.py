@@ -25,6 +25,7 @@ from .ir import (
     Cast,
     Constant,
     Fma,
+    FoldLanes,
     IndexValue,
     InRange,
     Kernel,
@@ -74,6 +75,9 @@ def kernel_text(kernel: Kernel) -> str:
 
 
 def _statement(statement: Statement) -> list[str]:
+    if isinstance(statement, FoldLanes):
+        folded = ", ".join(register.name for register in statement.registers)
+        return [f"{statement.total.name} = fold.{statement.combine}({folded})"]
     if isinstance(statement, TransposeLanes):
         return [f"transpose {', '.join(register.name for register in statement.registers)}"]
     if isinstance(statement, Loop):

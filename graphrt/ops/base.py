@@ -77,7 +77,10 @@ def same_types(name: str, types: Sequence[TensorType]) -> TensorType:
 
 
 class ElementOp(Op, abstract=True):
-    """An op whose elements can be computed one by one inside a consumer's kernel."""
+    """An op whose elements can be computed one by one inside a consumer's kernel. `virtual`: they always are (unless the
+    result is asked for); the whole would be too large to store."""
+
+    virtual: ClassVar[bool] = False
 
     def element(
         self, b: ElementBuilder, index: Sequence[Index], read: Read, types: Sequence[TensorType]

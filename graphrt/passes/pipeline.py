@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import VerifyError
-from ..ir import Graph
+from ..ir import Graph, TensorType
 from ..ir.verify import verify
+from ..ops.patches import WindowPatches
 from .expand_composites import expand_composites
 from .explicit_padding import explicit_padding
 from .fold_constants import fold_constants
@@ -17,6 +18,7 @@ from .merge_duplicates import merge_duplicates
 from .pair_products import pair_products
 from .remove_dead import remove_dead
 from .simplify import simplify
+from .sparse_gradients import pooled_masks, window_sums
 from .transposed_products import transposed_products
 from .winograd import WinogradChoice, winograd
 
@@ -26,6 +28,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("expand_composites", expand_composites),
     ("fold_constants", fold_constants),
     ("simplify", simplify),
+    ("pooled_masks", pooled_masks),
     ("merge_duplicates", merge_duplicates),
     ("remove_dead", remove_dead),
 )
@@ -60,6 +63,7 @@ class Processor:
     whole_row: int = 0  # see `explicit_padding`
     lanes: int = 0  # see `lane_sums`
     dot_pairs: bool = False  # see `pair_products`
+    sum_windows: Callable[[WindowPatches, TensorType], bool] | None = None  # see `window_sums`; None: never
     winograd: WinogradChoice | None = None  # see `winograd`; None keeps convolutions direct
 
 
@@ -81,6 +85,7 @@ def prepare(
         ("explicit_padding", lambda g: explicit_padding(g, given.whole_row)),
         ("lane_sums", lambda g: lane_sums(g, given.lanes)),
         ("transposed_products", transposed_products),
+        ("window_sums", lambda g: window_sums(g, given.sum_windows or (lambda *_: False))),
         ("pair_products", lambda g: pair_products(g, given.dot_pairs)),
         ("merge_lowered", merge_duplicates),
     )

@@ -21,6 +21,7 @@ from ..loops.builder import Builder
 from ..loops.index import Index, Remainder, Var, as_index
 from ..ops.base import ContractionOp, ElementOp, ReductionOp, ViewOp
 from ..ops.copy import Copy
+from ..ops.patches import WindowPatches
 from ..ops.views import Broadcast, Reshape
 from .compose import Composer, scalar_constant
 from .fuse import SHORT_AXIS, stored_nodes
@@ -246,13 +247,15 @@ def _insert_copies(graph: Graph, lanes: int, stored: set[Node], lane_axis: dict[
 
 
 def _replace_base(node: Node, base: Node, replacement: Node) -> Node:
-    """A chain of views rebuilt over another base."""
+    """A chain of views, or what is selected from them, rebuilt over another base."""
     if node is base:
         return replacement
-    if not isinstance(node.op, ViewOp):
+    if not isinstance(node.op, ViewOp | WindowPatches):
         return node
     inner = _replace_base(node.inputs[0], base, replacement)
-    return node if inner is node.inputs[0] else Node(node.op, (inner,), node.type, node.source)
+    if inner is node.inputs[0]:
+        return node
+    return Node(node.op, (inner, *node.inputs[1:]), node.type, node.source)
 
 
 def _demands(
@@ -266,6 +269,8 @@ def _demands(
     """
     op = node.op
     assert isinstance(op, ContractionOp)
+    if isinstance(node.inputs[0].op, WindowPatches):
+        return _patch_demands(node, lanes, layout_of, stored)
     spec = op.contraction([n.type for n in node.inputs])
     vector = lane_axis.get(node, node.type.rank - 1)
     extent = node.shape[vector]
@@ -288,6 +293,19 @@ def _demands(
         if wanted is not None:
             result[operand] = (base, wanted)
     return result
+
+
+def _patch_demands(
+    node: Node, lanes: int, layout_of: Callable[[Node], Layout], stored: set[Node]
+) -> dict[int, tuple[Node, Layout]]:
+    """The image patches are selected from, with samples in lanes: only then selecting is one instruction."""
+    image, position = node.inputs[0].inputs
+    index = [as_index(Var(f"i{k}", e)) for k, e in enumerate(image.shape)]
+    base, _, _ = _base_read(image, index, layout_of, stored)
+    in_lanes = layout_of(position).lane_axis == 0
+    if base is None or base.shape != image.shape or not in_lanes or layout_of(base).lane_axis is not None:
+        return {}
+    return {0: (base, lanes_of(base.type.rank, 0, lanes))}
 
 
 def _contiguous_layout(at: tuple[Index, ...], lane: Var, lanes: int) -> Layout | None:

@@ -6,13 +6,14 @@ reduction, a scatter, or nothing for pure elementwise work) and stores one or mo
 Three decisions, in this order:
 1. `stored_nodes`: what lives in memory. Everything else is recomputed inside its readers.
 2. merging: a group whose expression reads another group's result only at the same index joins it (epilogues,
-   optimizer updates, several outputs of one sweep), unless that would make a cycle.
+   optimizer updates, several outputs of one sweep), unless that would make a cycle. Max-pool joins the convolution
+   whose result nobody else reads: then only one value per window is stored.
 3. order: producers first, readers of a state before the group that overwrites it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..ir import Graph, Node, Op
@@ -25,6 +26,7 @@ from ..ops.lane_sums import Conv2dBackwardWeightLanes
 from ..ops.scatter import ScatterAdd
 from .compose import ReadRecorder, scalar_constant
 from .layout import Layout
+from .window_epilogues import is_window_epilogue
 
 # Heuristics of fusion, in one place. Costs count roughly one per floating-point operation of an element.
 EXPENSIVE = {
@@ -41,7 +43,9 @@ DEPTH_LIMIT = 40  # longest chain of inlined nodes
 
 @dataclass(eq=False)
 class Group:
-    """One kernel: `anchor` is computed by a strategy, `stores` are results over `domain`, in dependency order."""
+    """One kernel: `anchor` is computed by a strategy, `stores` are results over `domain`, in dependency order.
+
+    `window`: the results are one per window of these extents over the last two axes of the anchor."""
 
     anchor: Node | None
     stores: list[Node]
@@ -51,6 +55,7 @@ class Group:
     anchor_reads: set[Node] = field(default_factory=set)
     identity: tuple[Index, ...] = ()  # the index variables `reads` is expressed in
     layout: Layout | None = None
+    window: tuple[int, int] | None = None
     name: str = ""
 
     @property
@@ -88,7 +93,7 @@ def stored_nodes(graph: Graph, forced: Iterable[Node] = (), virtual: Iterable[No
         for user in set(users[node]):
             times += _reads_per_element(node, user) * (repeats[user] if user not in stored else 1.0)
         repeats[node] = times
-        if node.is_input or scalar_constant(node) is not None or node in virtual:
+        if node.is_input or scalar_constant(node) is not None or node in virtual or _is_virtual(node, roots):
             continue
         if (
             isinstance(node.op, views.Constant)
@@ -106,6 +111,16 @@ def _recompute_limit(node: Node) -> float:
     (a normalized activation), since readers would read that many bytes either way."""
     whole = sum(i.type.size == node.type.size and not isinstance(i.op, views.Broadcast) for i in node.inputs)
     return STREAMED_LIMIT if whole <= 1 and node.type.bytes > CACHED_BYTES else RECOMPUTE_LIMIT
+
+
+def _is_virtual(node: Node, roots: set[Node]) -> bool:
+    return isinstance(node.op, ElementOp) and node.op.virtual and node not in roots
+
+
+def operand_bytes(node: Node) -> int:
+    """Memory the operands of a node take, what is never stored counted by its own operands."""
+    inner = (operand_bytes(n) if _is_virtual(n, set()) else n.type.bytes for n in node.inputs)
+    return sum(inner)
 
 
 def _inlined_cost(node: Node) -> float:
@@ -209,13 +224,18 @@ def fuse(
         groups.append(group)
         owner[node] = group
     links = _Links(groups, owner)
-    _merge_epilogues(groups, owner, links)
-    _merge_siblings(groups, owner, links)
-    live = [g for g in groups if g.stores]
     users = graph.users()
     roots = set(graph.roots)
+
+    def readers(node: Node) -> set[Group]:
+        return _readers(node, users, owner, is_stored)
+
+    _merge_epilogues(groups, owner, links, lambda node: {*readers(node), *([None] if node in roots else [])})
+    _merge_siblings(groups, owner, links)
+    live = [g for g in groups if g.stores]
     for group in live:
-        _drop_unread_stores(group, users, roots, owner, is_stored)
+        kept = [n for n in group.stores if n in roots or readers(n) - {group}]
+        group.stores = kept or group.stores  # a member read only inside its group stays in registers
     ordered = links.order(live, graph)
     for number, group in enumerate(ordered):
         group.name = f"k{number}_{group.lead.op.name}"
@@ -286,8 +306,14 @@ class _Links:
         return list(networkx.lexicographical_topological_sort(work, key=lambda g: self.position[g]))
 
 
-def _merge_epilogues(groups: list[Group], owner: dict[Node, Group], links: _Links) -> None:
-    """A later elementwise group that reads a group's result at its own index joins that group."""
+def _merge_epilogues(
+    groups: list[Group],
+    owner: dict[Node, Group],
+    links: _Links,
+    readers: Callable[[Node], Collection[Group | None]],
+) -> None:
+    """A later elementwise group that reads a group's result at its own index joins that group, and so does a search
+    of windows through a contraction's result."""
     for group in groups:
         if not group.stores:
             continue
@@ -295,6 +321,15 @@ def _merge_epilogues(groups: list[Group], owner: dict[Node, Group], links: _Link
         while merged:
             merged = False
             for consumer in sorted(links.graph.successors(group), key=links.position.__getitem__):
+                if is_window_epilogue(group, consumer, readers):
+                    if links.path_avoiding_edge(group, consumer):
+                        continue
+                    if group.window is None:
+                        group.domain, group.identity = consumer.domain, domain_vars(consumer.domain)
+                        group.window = consumer.stores[0].op.window  # type: ignore[attr-defined]
+                    _join(group, consumer, owner, links)
+                    merged = True
+                    break
                 if (
                     consumer.anchor is not None
                     or consumer.domain != group.domain
@@ -340,7 +375,7 @@ def accumulates_in_memory(anchor: Node) -> bool:
         return True
     if not isinstance(anchor.op, ContractionOp) or anchor.type.rank < 3 or anchor.shape[-1] >= SHORT_AXIS:
         return False
-    operands = sum(n.type.bytes for n in anchor.inputs)
+    operands = operand_bytes(anchor)
     return operands > CACHED_BYTES and operands > 4 * anchor.type.bytes and anchor.dtype.size >= 4
 
 
@@ -393,24 +428,18 @@ def _join(group: Group, other: Group, owner: dict[Node, Group], links: _Links) -
     links.merge(group, other)
 
 
-def _drop_unread_stores(group: Group, users, roots: set[Node], owner: dict[Node, Group], is_stored) -> None:
-    """A member read only inside its group stays in registers."""
-
-    def read_outside(node: Node) -> bool:
-        stack: list[Node] = list(users[node])
-        seen: set[Node] = set()
-        while stack:
-            user = stack.pop()
-            if user in seen:
-                continue
-            seen.add(user)
-            if user in owner:
-                if owner[user] is not group:
-                    return True
-            elif not is_stored(user):
-                stack.extend(users[user])
-        return False
-
-    kept = [n for n in group.stores if n in roots or read_outside(n)]
-    if kept:
-        group.stores = kept
+def _readers(node: Node, users, owner: dict[Node, Group], is_stored) -> set[Group]:
+    """The groups that read a node, directly or through what is composed inside them."""
+    found: set[Group] = set()
+    stack: list[Node] = list(users[node])
+    seen: set[Node] = set()
+    while stack:
+        user = stack.pop()
+        if user in seen:
+            continue
+        seen.add(user)
+        if user in owner:
+            found.add(owner[user])
+        elif not is_stored(user):
+            stack.extend(users[user])
+    return found

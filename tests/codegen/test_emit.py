@@ -10,7 +10,7 @@ import pytest
 from graphrt.codegen import jit
 from graphrt.codegen.emit import emit
 from graphrt.codegen.target import target
-from graphrt.dtypes import bool_, float32, int32
+from graphrt.dtypes import as_dtype, bool_, float32, int32
 from graphrt.loops.index import Index, Var, as_index
 from graphrt.loops.ir import (
     Assign,
@@ -18,6 +18,7 @@ from graphrt.loops.ir import (
     Buffer,
     Constant,
     Fma,
+    FoldLanes,
     IndexValue,
     InRange,
     Kernel,
@@ -217,3 +218,43 @@ def test_the_same_kernel_gives_the_same_text() -> None:
         ]
 
     assert made() == made()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32], ids=lambda d: d.__name__)
+@pytest.mark.parametrize(
+    ("combine", "function"), [("add", np.sum), ("max", np.max), ("min", np.min), ("mul", np.prod)]
+)
+def test_registers_folded_together(combine: str, function, dtype) -> None:
+    lanes = target().lanes
+    random = np.random.default_rng(0)
+    for count, active in ((1, lanes), (3, lanes), (lanes - 1, lanes), (lanes, lanes), (lanes, 3), (2, 1)):
+        x, y = (Buffer(name, as_dtype(dtype), lanes * lanes) for name in ("x", "y"))
+        registers = tuple(Register(f"r{k}", x.dtype, True) for k in range(count))
+        total, lane, out = Register("total", x.dtype, True), Var("lane", lanes), Var("out", lanes)
+        body: list[Statement] = [
+            Assign(r, Load(x, as_index(lane) + k * lanes)) for k, r in enumerate(registers)
+        ]
+        body.append(FoldLanes(combine, registers, total))
+        store = Store(y, as_index(out), Read(total, out))
+        loops: list[Statement] = [Loop(lane, body, "vector", active), Loop(out, [store], "vector", count)]
+        values = random.integers(-3, 4, (lanes, lanes)).astype(dtype)
+        result = np.zeros(lanes * lanes, dtype)
+        run(Kernel("k", (x, y), loops, lanes), values.ravel(), result)
+        np.testing.assert_array_equal(result[:count], function(values[:count, :active], axis=1))
+        assert not result[count:].any()
+
+
+def test_elements_with_several_results_are_finished_one_by_one() -> None:
+    """Two buffers change places: every element reads both before it writes, the next one starts after that."""
+    x, y = Buffer("x", float32, 4), Buffer("y", float32, 4)
+    body: list[Statement] = []
+    for k in range(4):
+        index = as_index(k)
+        body += [Store(x, index, Load(y, index)), Store(y, index, Load(x, index))]
+    kernel = Kernel("k", (x, y), body, target().lanes)
+    first, second = np.arange(4, dtype=np.float32), np.arange(4, 8, dtype=np.float32)
+    run(kernel, first, second)
+    assert list(first) == [4, 5, 6, 7] and list(second) == [0, 1, 2, 3]
+    lines = emit(kernel)[0].splitlines()
+    kinds = [word for line in lines for word in ("load", "store") if f" {word} " in line]
+    assert kinds == ["load", "load", "store", "store"] * 4

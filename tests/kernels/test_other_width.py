@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parent
 SUBSET = " or ".join(
     [
         "test_matrix_products", "at_every_batch", "every_set_of_axes", "element_types", "views_of_views", "test_windows",
-        "that_test_their_edges", "depthwise", "masks_and_bits",
+        "that_test_their_edges", "depthwise", "masks_and_bits", "bias_gradients", "training_steps_with_pooling",
     ]
 )  # fmt: skip
 

@@ -8,6 +8,7 @@ from graphrt.loops.ir import (
     Buffer,
     Constant,
     Fma,
+    FoldLanes,
     Kernel,
     LaneReduce,
     Load,
@@ -59,3 +60,22 @@ def test_text_grows_with_the_values_not_with_the_paths_to_them():
     text = str(Kernel("k2", (X, Y), [Store(Y, as_index(0), value)], 8))
     assert len(text.splitlines()) == 202
     assert value.dtype != bool_
+
+
+def test_registers_folded_together():
+    lane = Var("i0", 16)
+    terms = [Register(f"acc{k}", float32, True) for k in range(2)]
+    total = Register("total", float32, True)
+    body = [
+        *(Assign(r, Load(X, as_index(lane) + 16 * k)) for k, r in enumerate(terms)),
+        FoldLanes("add", tuple(terms), total),
+        Store(Y, as_index(lane), Read(total, lane)),
+    ]
+    assert str(Kernel("k", (X, Y), [Loop(lane, body, "vector")], 16)) == (
+        "kernel k(x: f32[320], y: f32[320] written), 16 lanes\n"
+        "  vector i0 in 16:\n"
+        "    acc0 = x[i0]\n"
+        "    acc1 = x[i0 + 16]\n"
+        "    total = fold.add(acc0, acc1)\n"
+        "    y[i0] = total\n"
+    )

@@ -37,6 +37,8 @@ NO_ONNX_FORM = {
     "window_arg_max": "MaxPool's indices number the whole tensor, not the window",
     "window_gather": "reads at positions inside a window",
     "window_scatter": "writes at positions inside a window",
+    "window_patches": "made while lowering, after export",
+    "window_patch_sum": "made while lowering, after export",
     "window_spread": "the gradient of average pooling",
     "window_sum": "AveragePool divides",
 }

@@ -22,6 +22,7 @@ from graphrt.ops import (
     losses,
     normalization,
     pairs,
+    patches,
     random,
     scatter,
     views,
@@ -352,6 +353,27 @@ for image, settings in (
     for count_include_pad in (True, False):
         padding = settings[2] if len(settings) > 2 else (0, 0, 0, 0)
         case(windows.AvgPool2d(settings[0], settings[1], padding, count_include_pad), x)
+for image, settings in (
+    ((2, 3, 7, 9), ((2, 2), (2, 2), (3, 2))),
+    ((1, 2, 8, 7), ((3, 3), (2, 2), (1, 3))),
+    ((2, 1, 9, 9), ((1, 4), (3, 2), (2, 2))),
+    ((1, 1, 4, 3), ((2, 1), (1, 1), (3, 3))),
+):
+    (a, b), strides, (kh, kw) = settings
+    outputs = tuple(
+        (e - size) // step + 1 for e, size, step in zip(image[2:], (a + kh - 1, b + kw - 1), strides)
+    )
+    positions = Operand((image[0], 5, *outputs), "int32", f"[0,{a * b})")
+    patched = patches.WindowPatches(*settings)
+    case(patched, Operand(image), positions, types=NUMBERS, gradient=False, exact=True)
+    shape = (image[0], 5, image[1], kh, kw, *outputs)
+    case(
+        patches.WindowPatchSum(),
+        Operand(shape),
+        Operand((*shape[:2], *outputs)),
+        types=NUMBERS,
+        gradient=False,
+    )
 case(
     windows.WindowArgMax((2, 2), (1, 1)),
     Operand((1, 4, 4), domain="[0,2)"),

@@ -7,16 +7,18 @@ from collections.abc import Callable
 import pytest
 
 from graphrt.dtypes import float32, int32
-from graphrt.ir import Graph, Node, Source, TensorType, input_node, source_scope
+from graphrt.ir import Graph, Node, Source, TensorType, apply, input_node, source_scope
 from graphrt.ir.text import to_text
 from graphrt.ir.verify import verify
 from graphrt.ops import build
+from graphrt.ops.windows import WindowArgMax, WindowScatter
 from graphrt.passes.append_updates import append_updates
 from graphrt.passes.expand_composites import expand_composites
 from graphrt.passes.fold_constants import fold_constants
 from graphrt.passes.merge_duplicates import merge_duplicates
 from graphrt.passes.remove_dead import remove_dead
 from graphrt.passes.simplify import simplify
+from graphrt.passes.sparse_gradients import pooled_masks
 
 
 def matrix(label: str, kind: str = "data", shape: tuple[int, ...] = (4, 3)) -> Node:
@@ -63,6 +65,16 @@ def dead() -> Graph:
     return Graph((x, used, unused, kept), (used,), {used: build.neg(used), kept: kept}, "dead")
 
 
+def pooled_gradient() -> Graph:
+    x, g = matrix("x", shape=(2, 3, 8, 8)), matrix("g", shape=(2, 3, 4, 4))
+    with source_scope(Source("net.py", 3, "net.pool")):
+        y = build.relu(x)
+        position = apply(WindowArgMax((2, 2), (2, 2)), y)
+        dy = apply(WindowScatter(x.shape, (2, 2), (2, 2)), g, position)
+        dx = build.where(build.greater(y, 0.0), dy, 0.0)
+    return Graph((x, g), (dx,), {}, "pooled")
+
+
 def training_step() -> Graph:
     x, w = matrix("x", shape=(8, 3)), matrix("w", "state", (3, 2))
     labels = input_node("labels", TensorType((8,), int32))
@@ -82,6 +94,7 @@ def training_step() -> Graph:
         ("expand_composites", mean_of_softmax, expand_composites),
         ("fold_constants", constants, fold_constants),
         ("simplify", views_and_numbers, simplify),
+        ("pooled_masks", pooled_gradient, pooled_masks),
         ("merge_duplicates", duplicates, merge_duplicates),
         ("remove_dead", dead, remove_dead),
     ],

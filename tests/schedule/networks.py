@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from graphrt import compiler
 from graphrt.dtypes import float32, int32
 from graphrt.ir import Graph, Node, TensorType, input_node
-from graphrt.kernels.contraction_plan import whole_row
+from graphrt.kernels.contraction_plan import sums_over_windows, whole_row
 from graphrt.ops import build
 from graphrt.passes.append_updates import append_updates
-from graphrt.passes.explicit_padding import explicit_padding
-from graphrt.passes.transposed_products import transposed_products
+from graphrt.passes.pipeline import prepare
 from graphrt.schedule.plan import Schedule, schedule
 
 LANES = 16
@@ -69,4 +68,7 @@ def lenet_step(batch: int) -> Graph:
 
 def scheduled(graph: Graph, lanes: int = LANES) -> Schedule:
     """What `compiler.lower` schedules."""
-    return schedule(transposed_products(explicit_padding(compiler.optimize(graph), whole_row(lanes))), lanes)
+    prepared = prepare(
+        compiler.optimize(graph), whole_row(lanes), sum_windows=lambda *x: sums_over_windows(*x, lanes)
+    )
+    return schedule(prepared, lanes)
