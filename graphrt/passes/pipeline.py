@@ -83,9 +83,9 @@ def prepare(
     passes: tuple[tuple[str, Pass], ...] = (
         *fast,
         ("explicit_padding", lambda g: explicit_padding(g, given.whole_row)),
-        ("lane_sums", lambda g: lane_sums(g, given.lanes)),
         ("transposed_products", transposed_products),
         ("window_sums", lambda g: window_sums(g, given.sum_windows or (lambda *_: False))),
+        ("lane_sums", lambda g: lane_sums(g, given.lanes)),
         ("pair_products", lambda g: pair_products(g, given.dot_pairs)),
         ("merge_lowered", merge_duplicates),
     )

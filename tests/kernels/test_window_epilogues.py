@@ -15,7 +15,7 @@ from graphrt.ir import Graph, Node, TensorType, input_node
 from graphrt.kernels.contraction_plan import sums_over_windows, whole_row
 from graphrt.ops import build
 from graphrt.passes.differentiate import gradients
-from graphrt.passes.pipeline import prepare
+from graphrt.passes.pipeline import Processor, prepare
 from graphrt.schedule.plan import Schedule, schedule
 
 
@@ -52,10 +52,8 @@ def step(
 
 
 def planned(graph: Graph, lanes: int = 16) -> Schedule:
-    prepared = prepare(
-        compiler.optimize(graph), whole_row(lanes), sum_windows=lambda *x: sums_over_windows(*x, lanes)
-    )
-    return schedule(prepared, lanes)
+    processor = Processor(whole_row(lanes), sum_windows=lambda *x: sums_over_windows(*x, lanes))
+    return schedule(prepare(compiler.optimize(graph), processor), lanes)
 
 
 def kernels(graph: Graph) -> list[str]:
