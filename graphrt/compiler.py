@@ -102,6 +102,7 @@ def lower(
     from .codegen.step import PlacedKernel, lower_step
     from .codegen.target import target
     from .kernels.build import build_kernel
+    from .kernels.reuse import KernelTable
     from .passes.pipeline import prepare
     from .runtime.workers import default_threads
     from .schedule.memory import plan_schedule
@@ -115,8 +116,11 @@ def lower(
     if record is not None:
         record("fused", FusedKernels(planned, memory))
     count = useful_threads(planned.graph, threads or default_threads())
-    kernels = [PlacedKernel(*build_kernel(g, planned.slots, chosen.lanes, count)) for g in planned.groups]
-    if record is not None:
+    table = KernelTable(planned.slots, chosen.lanes, count)
+    if record is None:
+        kernels = [PlacedKernel(*table.kernel(group)) for group in planned.groups]
+    else:  # whoever looks at them sees every kernel with its own name and labels
+        kernels = [PlacedKernel(*build_kernel(g, planned.slots, chosen.lanes, count)) for g in planned.groups]
         record("loops", [placed.kernel for placed in kernels])
     step = lower_step(
         planned, kernels, memory, name, threads=count, profile=profile, dot_pairs=chosen.has_bfloat_dots

@@ -29,21 +29,29 @@ class Region:
 
 
 @dataclass(frozen=True)
-class Access:
-    """One kernel's use of one region. `owner` says which thread touches what: ("serial",), ("chunks", loop extent,
+class Use:
+    """One kernel's reads or writes of one of its buffers. `owner` says which thread touches what: ("serial",), ("chunks", loop extent,
     bytes per iteration), or ("any",) when threads may touch each other's parts."""
+
+    buffer: ir.Buffer
+    writes: bool
+    owner: tuple
+
+
+@dataclass(frozen=True)
+class Access:
+    """A `Use` of the memory the buffer is bound to."""
 
     region: Region
     writes: bool
     owner: tuple
 
 
-def accesses(kernel: ir.Kernel, regions: Sequence[Region]) -> list[Access]:
-    """What `kernel` touches; `regions` in the order of its buffers."""
-    region_of = dict(zip(kernel.buffers, regions))
+def kernel_uses(kernel: ir.Kernel) -> list[Use]:
+    """How `kernel` uses each of its buffers."""
     owners: dict[tuple[ir.Buffer, bool], set[tuple]] = {}
     for buffer, writes, address, parallel in _touches(kernel.body, None):
-        if buffer not in region_of:  # scratch: no other thread's business
+        if buffer in kernel.scratch:  # no other thread's business
             continue
         if kernel.serial:
             owner: tuple = ("serial",)
@@ -51,7 +59,7 @@ def accesses(kernel: ir.Kernel, regions: Sequence[Region]) -> list[Access]:
             owner = _owner(buffer, address, parallel)
         owners.setdefault((buffer, writes), set()).add(owner)
     return [
-        Access(region_of[buffer], writes, found.copy().pop() if len(found) == 1 else ("any",))
+        Use(buffer, writes, found.copy().pop() if len(found) == 1 else ("any",))
         for (buffer, writes), found in owners.items()
     ]
 
@@ -97,12 +105,22 @@ def _loads(roots: list[ir.Scalar], parallel: Var | None, seen: set[int]) -> Iter
         stack.extend(ir.children(node))
 
 
+def accesses(kernel: ir.Kernel, regions: Sequence[Region], uses: Sequence[Use] | None = None) -> list[Access]:
+    """What `kernel` touches; `regions` in the order of its buffers, `uses` if they are already known."""
+    region_of = dict(zip(kernel.buffers, regions))
+    uses = kernel_uses(kernel) if uses is None else uses
+    return [Access(region_of[use.buffer], use.writes, use.owner) for use in uses]
+
+
 def barriers(kernels: Sequence[ir.Kernel], regions: Sequence[Sequence[Region]]) -> list[bool]:
     """For each kernel, whether all threads must have finished the kernels before it."""
     result = []
     pending: list[Access] = []
+    uses: dict[ir.Kernel, list[Use]] = {}
     for kernel, places in zip(kernels, regions):
-        new = accesses(kernel, places)
+        if kernel not in uses:
+            uses[kernel] = kernel_uses(kernel)
+        new = accesses(kernel, places, uses[kernel])
         wait = any(_conflict(old, access) for access in new for old in pending)
         if wait:
             pending = []

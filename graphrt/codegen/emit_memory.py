@@ -149,14 +149,19 @@ class MemoryEmitter(IndexEmitter):
         arguments = (value, pointers, _alignment(buffer.dtype.size), mask or self._all_lanes())
         self.perform(self._masked_call("void", name, *arguments))
 
+    # ---- hints
+
     def prefetch(self, buffer: ir.Buffer, address: Index, write: bool, near: bool) -> None:
-        """A hint to bring the cache line of buffer[address] close: into every cache level if `near`, else into L2."""
+        """A hint to bring the cache line of buffer[address] (of lane 0) close: into every cache level if `near`, else into
+        L2. The address may lie outside the buffer."""
         _, start = self._access(address)
-        self.declare("void", "llvm.prefetch.p0", "ptr", "i32 immarg", "i32 immarg", "i32 immarg")
-        pointer = self._pointer(buffer, start)
-        self.perform(
-            f"call void @llvm.prefetch.p0(ptr {pointer}, i32 {int(write)}, i32 {3 if near else 2}, i32 1)"
+        offset = self.uniform_index(start)
+        pointer = self.instruction(
+            f"getelementptr {buffer.dtype.llvm}, ptr {self.pointers[buffer]}, i64 {offset}"
         )
+        name, flag = "llvm.prefetch.p0", "i32 immarg"
+        self.declare("void", name, "ptr", flag, flag, flag)
+        self.perform(f"call void @{name}(ptr {pointer}, i32 {int(write)}, i32 {3 if near else 2}, i32 1)")
 
     # ---- addresses
 

@@ -147,6 +147,7 @@ def lower_step(
     if counters is not None:
         bindings.append(Binding("state", "profile", TensorType((threads, len(kernels) + 1, 8), int64)))
     functions: dict[str, str] = {}  # function text without its name -> name
+    keys: dict[ir.Kernel, str] = {}
     texts: list[str] = []
     declarations: set[str] = set()
     body: list[str] = []
@@ -168,12 +169,14 @@ def lower_step(
     )
     for number, placed in enumerate(kernels):
         kernel = placed.kernel
-        text, wants = emit(kernel, dot_pairs)
-        declarations |= wants
-        key = text.replace(f"@{kernel.name}(", "@(", 1)
-        if key not in functions:
-            functions[key] = kernel.name
-            texts.append(text)
+        if kernel not in keys:
+            text, wants = emit(kernel, dot_pairs)
+            declarations |= wants
+            keys[kernel] = text.replace(f"@{kernel.name}(", "@(", 1)
+            if keys[kernel] not in functions:
+                functions[keys[kernel]] = kernel.name
+                texts.append(text)
+        key = keys[kernel]
         if waits[number]:
             body.append("  call void @graphrt_barrier(ptr %barrier, i64 %nth)")
         if counters is not None:

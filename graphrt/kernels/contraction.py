@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from ..ir import Node
@@ -22,18 +22,21 @@ from ..loops import ir
 from ..loops.index import Index, Var, as_index, unravel
 from ..ops.base import Contraction, ContractionOp
 from ..schedule.fuse import CACHED_BYTES, Group, accumulates_in_memory, operand_bytes
+from .banded import constant_stores, ends_over, nest_inside
 from .contraction_plan import (
     BLOCK_BYTES,
     PREFETCH_SHARE,
     PREFETCH_WORK,
     Dependence,
     Plan,
+    Zeros,
     analyse,
     choose_plan,
     operands,
     unroll_of,
 )
 from .folding import Run, fold, over_run, runs, side_by_side
+from .prefetch import fetches, rows_of
 from .space import (
     SERIAL_WORK,
     Axis,
@@ -43,6 +46,8 @@ from .space import (
     access,
     accumulator_type,
     choose_parallel,
+    digits_of,
+    domain_order,
     lane_of,
     loads,
     make_kernel,
@@ -77,12 +82,14 @@ class _Builder:
         covered = covered_extents(group, self.spec)
         outputs = [
             Axis(f"i{k}", covered[k], lanes if k == vector else 0, tiles[k], position=k)
-            for k in slots[group.stores[0]].layout.order
+            for k in domain_order(group, slots)
         ]
         self.outputs = _loop_order(outputs, self.dependence, self.plan)
         if not self.serial:
             choose_parallel(self.outputs, threads)
-        self.reduced = _reduced_axes(self.spec, self.dependence, self.plan, lanes)
+        self.reduced = [
+            self._with_digits(axis) for axis in _reduced_axes(self.spec, self.dependence, self.plan, lanes)
+        ]
 
     def kernel(self):
         folds = self.plan.vector is not None and self.plan.vector >= self.rank
@@ -92,6 +99,8 @@ class _Builder:
             and self._has_blocks(folds)
         ):
             statements = self._blocked()
+        elif not folds and self.dependence.band is not None:
+            statements = nest_inside(self.outputs, self.dependence.band, self._tile, self._filled)
         else:
             statements = nest(self.outputs, self._folded_tile if folds else self._tile)
         return make_kernel(self.group.name, self.composer, statements, self.lanes, self.serial)
@@ -99,6 +108,21 @@ class _Builder:
     def _has_blocks(self, folds: bool) -> bool:
         """Whether the lanes go along a reduced axis, or there is another one to take blocks of."""
         return folds or (self.plan.vector is not None and bool(self.reduced) and self.reduced[0].tile == 1)
+
+    def _with_digits(self, axis: Axis) -> Axis:
+        """A reduced axis whose operands' addresses divide its index (several axes seen as one) as nested loops over the
+        digits: otherwise the innermost loop computes quotients and remainders."""
+        if axis.lanes:
+            return axis
+        extents = self.spec.output + self.spec.reduce
+        plain = [as_index(Var(f"a{k}", extent)) for k, extent in enumerate(extents)]
+        var = Var(axis.name, axis.extent)
+        plain[axis.position] = as_index(var)
+        probe = SlotComposer(self.group, self.slots)
+        factors = operands(probe, self.anchor, self.spec, plain[: self.rank], plain[self.rank :])
+        addresses = [load.address for load in loads(f for f in factors if f is not None)]
+        inner = digits_of(addresses, var)
+        return replace(axis, inner=inner) if inner and inner[-1] % axis.tile == 0 else axis
 
     # ------------------------------------------------------------------ the innermost code
     def _name(self) -> str:
@@ -147,24 +171,38 @@ class _Builder:
         registers = self._registers(len(points), vector is not None)
         along = lane_of(points[0][vector]) if vector is not None else None
         narrowed, inside = _narrow(self.anchor, self.spec, self.reduced, self.reduced, {}, points, along)
-
-        stores = self._finish(points, [ir.Read(r, along) for r in registers])
-        ahead = along if self._is_far(stores, len(points)) else None
+        narrowed = _without_zeros(narrowed, self.dependence.zeros, points, along)
+        results = self._finish(points, [ir.Read(r, along) for r in registers])
+        hints = self._hints(place, results, len(points), along)
 
         def inner(window: Point) -> list[ir.Statement]:
             sums = self._accumulate(points, registers, along, window.combinations(self.positions), inside)
-            return self._prefetches(place, window, ahead) + sums if ahead is not None else sums
+            return hints(window) + sums
 
         statements: list[ir.Statement] = [ir.Assign(r, self._zero()) for r in registers]
-        return statements + nest(narrowed, inner) + stores
+        return statements + nest(narrowed, inner) + results
+
+    def _filled(self, place: Point) -> list[ir.Statement]:
+        """A tile outside the band of the results."""
+        return [
+            s for point in place.combinations(range(self.rank)) for s in constant_stores(self.composer, point)
+        ]
+
+    def _hints(
+        self, place: Point, results: list[ir.Store], tile: int, along: Var | None
+    ) -> Callable[[Point], list[ir.Statement]]:
+        """What to fetch for the results of a tile in each step of its loops over reduced axes."""
+        if along is not None and len(self.reduced) == 1:
+            (axis,) = self.reduced
+            fetch = fetches(rows_of(results, along), axis.extent // axis.tile, axis.tile, tile * axis.tile)
+            return lambda window: fetch(window.indices[axis.position][0])
+        if along is not None and self._is_far(results, tile):
+            return lambda window: self._prefetches(place, window, along)
+        return lambda window: []
 
     def _is_far(self, stores: list[ir.Store], tile: int) -> bool:
-        """Whether the epilogue touches memory beyond the cache and the sums take long enough to fetch it meanwhile.
-
-        Plain matrix products gain nothing from the hints (measured), and their one loop has no registers left for the
-        addresses.
-        """
-        if len(self.reduced) < 2 or self.group.window is not None:
+        """Whether the epilogue touches memory beyond the cache and the sums take long enough to fetch it meanwhile."""
+        if self.group.window is not None:
             return False
         buffers = {load.buffer for load in loads(s.value for s in stores)} | {s.buffer for s in stores}
         terms = math.prod(axis.extent for axis in self.reduced)
@@ -374,7 +412,7 @@ def _narrow(
         if lane in index.vars():  # lanes need different bounds: their reads are tested instead
             continue
         moving = [axis for axis in loops if symbols[axis.position].vars() & index.vars()]
-        if len(moving) != 1 or moving[0].tile != 1 or moving[0].lanes:
+        if len(moving) != 1 or moving[0].tile != 1 or moving[0].lanes or moving[0].inner:
             continue
         symbol = symbols[moving[0].position]
         factor = index.coefficient(symbol.terms[0][0])
@@ -393,6 +431,27 @@ def _narrow(
         for axis in loops
     ]
     return narrowed, frozenset(inside)
+
+
+def _without_zeros(
+    reduced: list[Axis], diagonals: tuple[Zeros, ...], points: list[tuple[Index, ...]], lane: Var | None
+) -> list[Axis]:
+    """Reduced loops that leave out what an operand's known zeros make zero for the whole tile."""
+    result = list(reduced)
+    for zeros in diagonals:
+        k = next(k for k, axis in enumerate(reduced) if axis.position == zeros.reduced)
+        axis = result[k]
+        unit = axis.unit
+        if axis.lanes or axis.extent % unit:
+            continue
+        ends = ends_over((point[zeros.output] for point in points), lane)
+        if ends is None:
+            continue
+        if zeros.after:
+            result[k] = replace(axis, high=(*axis.high, (ends[1] + zeros.offset + unit) // unit))
+        else:
+            result[k] = replace(axis, low=(*axis.low, (ends[0] - zeros.offset) // unit))
+    return result
 
 
 def _stream_axes(d: Dependence, plan: Plan, rank: int) -> list[int]:

@@ -15,7 +15,9 @@ from ..loops import ir
 from ..loops.index import Index, Var, as_index
 from ..ops.base import Contraction
 from ..ops.patches import WindowPatches
+from ..schedule.bands import Band, kept_share, tile_share, zero_band
 from ..schedule.fuse import Group
+from .banded import results_band
 from .folding import covers_run
 from .space import SlotComposer, Slots, access, loads
 from .windows import results_of, window_points
@@ -70,12 +72,24 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Zeros:
+    """An operand is zero beyond a diagonal between an output and a reduced position: at reduced - output > offset
+    (`after`), or at output - reduced > offset."""
+
+    output: int
+    reduced: int
+    offset: int
+    after: bool
+
+
+@dataclass(frozen=True)
 class Dependence:
     """Which positions each operand varies along, and how lanes along a position would touch left, right, output.
 
     `unrolled_edges` are output positions along which the left operand may leave its bounds together with the last
     reduced axis (that axis is unrolled: a tile over the whole position knows every real tap); `looped_edges` those
-    together with another reduced axis (its loop is narrowed, for tiles of one)."""
+    together with another reduced axis (its loop is narrowed, for tiles of one). `zeros`: known zeros of the operands,
+    which narrow the loop over a reduced axis. `band`: outside of it every result is a constant."""
 
     left: frozenset[int]
     right: frozenset[int]
@@ -84,6 +98,8 @@ class Dependence:
     looped_edges: frozenset[int] = frozenset()
     patches: WindowPatches | None = None  # the left operand, if it is selected in registers
     window: tuple[int, int] | None = None  # of the last two output axes: tiles hold whole ones
+    zeros: tuple[Zeros, ...] = ()
+    band: Band | None = None
 
 
 def operands(
@@ -150,8 +166,28 @@ def analyse(group: Group, spec: Contraction, slots: Slots, lanes: int) -> Depend
     unrolled, looped = _edges(anchor, spec, plain)
     op = anchor.inputs[0].op
     patches = op if isinstance(op, WindowPatches) else None
-    left_axes, right_axes = positions(left), positions(right)
-    return Dependence(left_axes, right_axes, tuple(touch), unrolled, looped, patches, group.window)  # type: ignore[arg-type]
+    sides = positions(left), positions(right)
+    known = patches, group.window, _zeros(anchor, spec, plain), results_band(group)
+    return Dependence(*sides, tuple(touch), unrolled, looped, *known)  # type: ignore[arg-type]
+
+
+def _zeros(anchor: Node, spec: Contraction, plain: list[Index]) -> tuple[Zeros, ...]:
+    """The diagonals beyond which an operand is zero, where they lie between one output and one reduced axis."""
+    if spec.step is not None:
+        return ()
+    rank = len(spec.output)
+    found = []
+    for operand, index_of in zip(anchor.inputs, (spec.left_index, spec.right_index)):
+        band = zero_band(operand)
+        if band is None:
+            continue
+        index = index_of(plain[:rank], plain[rank:])
+        row, column = as_index(index[band.rows]), as_index(index[band.columns])
+        if row in plain[:rank] and column in plain[rank:]:
+            found.append(Zeros(plain.index(row), plain.index(column), band.offset, True))
+        elif column in plain[:rank] and row in plain[rank:]:
+            found.append(Zeros(plain.index(column), plain.index(row), band.offset, False))
+    return tuple(found)
 
 
 def _edges(anchor: Node, spec: Contraction, plain: list[Index]) -> tuple[frozenset[int], frozenset[int]]:
@@ -261,7 +297,10 @@ def _cost(spec: Contraction, d: Dependence, vector: int, tiles: tuple[int, ...],
     load = 0.0
     for touch, count in ((touch_left, left_loads), (touch_right, right_loads)):
         load += count * (near if touch != "varying" else GATHER_LANE * lanes)
-    steps = math.prod(_units(e, lanes, rank + k == vector) for k, e in enumerate(spec.reduce))
+    steps = float(math.prod(_units(e, lanes, rank + k == vector) for k, e in enumerate(spec.reduce)))
+    for zeros in d.zeros:
+        if zeros.reduced != vector:
+            steps *= _kept(zeros, extents, tiles[zeros.output] * (lanes if zeros.output == vector else 1))
     # Both load ports and FMA units are busy at once; the larger of the two binds, the smaller shows a little.
     per_step = max(work, load) + 0.25 * min(work, load) + LOOP / unroll
     per_step *= max(1.0, (LATENCY / work) if work < LATENCY else 1.0)
@@ -281,8 +320,19 @@ def _cost(spec: Contraction, d: Dependence, vector: int, tiles: tuple[int, ...],
         whole = tiles[k] == (extents[k] if k in d.unrolled_edges else 1)
         if k in d.unrolled_edges | d.looped_edges and (k == vector or not whole):
             total *= EDGE_TEST
+    if d.band is not None:
+        rows, columns = (tiles[k] * (lanes if k == vector else 1) for k in (d.band.rows, d.band.columns))
+        if not any(extents[k] % tile_ for k, tile_ in ((d.band.rows, rows), (d.band.columns, columns))):
+            total *= tile_share(extents[d.band.rows], extents[d.band.columns], d.band.offset, rows, columns)
     # A partly filled last block of lanes costs as much as a full one: `_units` already rounds up.
     return total * (per_step * steps + finish) / tile
+
+
+def _kept(zeros: Zeros, extents: tuple[int, ...], tile: int) -> float:
+    """The part of a reduced axis that tiles of `tile` outputs walk."""
+    if zeros.after:
+        return kept_share(extents[zeros.output], extents[zeros.reduced], zeros.offset, tile, True)
+    return kept_share(extents[zeros.reduced], extents[zeros.output], zeros.offset, tile, False)
 
 
 def _tile_factor(units: int, size: int) -> float:

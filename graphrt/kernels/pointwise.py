@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..loops import ir
 from ..loops.index import Index, Quotient, Remainder, Var, as_index, unravel
+from ..schedule.bands import Band
 from ..schedule.fuse import Group, element_cost
+from .banded import constant_stores, nest_inside, results_band
 from .space import (
     SERIAL_WORK,
     Axis,
@@ -87,8 +89,21 @@ def build_pointwise(group: Group, slots: Slots, lanes: int, threads: int):
         walked = point.combinations(range(len(axes)))
         return [store for at in walked for store in composer.stores(best.index(domain, at))]
 
-    statements = nest(axes, body)
+    def constants(point: Point) -> list[ir.Statement]:
+        walked = point.combinations(range(len(axes)))
+        return [store for at in walked for store in constant_stores(composer, best.index(domain, at))]
+
+    band = _walked_band(best, group)
+    statements = nest(axes, body) if band is None else nest_inside(axes, band, body, constants)
     return make_kernel(group.name, composer, statements, lanes, serial)
+
+
+def _walked_band(walk: Walk, group: Group) -> Band | None:
+    """The results' band between two walked axes, if they have one and neither axis is flattened with others."""
+    band = results_band(group)
+    if band is None or (band.rows,) not in walk.groups or (band.columns,) not in walk.groups:
+        return None
+    return replace(band, rows=walk.groups.index((band.rows,)), columns=walk.groups.index((band.columns,)))
 
 
 def _tested_axes(walk: Walk, group: Group, slots: Slots, lanes: int) -> list[int]:

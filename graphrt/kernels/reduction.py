@@ -25,6 +25,7 @@ from .space import (
     access_cost,
     accumulator_type,
     choose_parallel,
+    domain_order,
     lane_of,
     make_kernel,
     nest,
@@ -55,7 +56,7 @@ def build_reduction(group: Group, slots: Slots, lanes: int, threads: int):
     work = math.prod(domain) * math.prod(extents)
     serial = work < SERIAL_WORK or not domain or math.prod(domain) < 2
     composer = SlotComposer(group, slots)
-    order = list(slots[group.stores[0]].layout.order)
+    order = domain_order(group, slots)
     outputs = [
         Axis(f"i{a}", domain[a], lanes if best == Choice("output", a) else 0, position=a) for a in order
     ]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..dtypes import DType, float32
+from ..errors import CompileError
 from ..ir import Node
 from ..loops import ir
-from ..loops.index import Index, Var, as_index
+from ..loops.index import Index, Quotient, Remainder, Var, as_index
 from ..ops.views import Pad
 from ..schedule.compose import Composer
 from ..schedule.fuse import Group
+from ..schedule.layout import row_major
 from ..schedule.plan import Slot
 
 Slots = Mapping[Node, Slot]
@@ -31,17 +34,30 @@ class SlotComposer(Composer):
         super().__init__()
         self.group, self.slots = group, slots
         self.buffers: dict[Slot, ir.Buffer] = {}
-        self.overrides: dict[tuple[Node, tuple[Index, ...]], ir.Scalar] = {}
+        self._known: dict[tuple[Node, tuple[Index, ...]], ir.Scalar] = {}
 
     def buffer(self, slot: Slot) -> ir.Buffer:
         if slot not in self.buffers:
             self.buffers[slot] = ir.Buffer(slot.label, slot.node.dtype, slot.elements)
         return self.buffers[slot]
 
+    @property
+    def overrides(self) -> Mapping[tuple[Node, tuple[Index, ...]], ir.Scalar]:
+        """Elements whose values are known, by node and position: the anchor's, from registers."""
+        return self._known
+
+    @overrides.setter
+    def overrides(self, values: Mapping[tuple[Node, tuple[Index, ...]], ir.Scalar]) -> None:
+        self._known = {(node, _place(node, at)): value for (node, at), value in values.items()}
+
     def stored(self, node: Node, index: tuple[Index, ...]) -> ir.Scalar | None:
-        override = self.overrides.get((node, index))
-        if override is not None:
-            return override
+        known = self._known.get((node, _place(node, index))) if self._known else None
+        if known is not None:
+            return known
+        if self._known and node is self.group.anchor:
+            raise CompileError(
+                f"{node.op.name}: an epilogue reads another element than its own", at=node.source
+            )
         if node in self.group.members and node is not self.group.anchor:
             return None  # recomputed from the same registers
         slot = self.slots.get(node)
@@ -72,14 +88,25 @@ class SlotComposer(Composer):
         return self.builder.load(self.buffer(slot), slot.layout.address(node.shape, inside))
 
     def stores(self, index: Sequence[Index]) -> list[ir.Store]:
-        """The group's results at `index`."""
-        position = tuple(index)
+        """The group's results at `index` of its domain."""
         result = []
         for node in self.group.stores:
             slot = self.slots[node]
+            position = self.group.position_in(node.shape, index)
             value = self.value(node, position)
             result.append(ir.Store(self.buffer(slot), slot.layout.address(node.shape, position), value))
         return result
+
+
+def _place(node: Node, index: tuple[Index, ...]) -> tuple[Index, ...]:
+    """The position, without the loop variables of axes that have one element only."""
+    return tuple(i if extent > 1 else Index() for i, extent in zip(index, node.shape))
+
+
+def domain_order(group: Group, slots: Slots) -> list[int]:
+    """The domain's axes as the results want them walked, slow to fast."""
+    layouts = (slots[node].layout for node in group.stores if node.shape == group.domain)
+    return list(next(layouts, row_major(len(group.domain))).order)
 
 
 def accumulator_type(dtype: DType) -> DType:
@@ -150,8 +177,16 @@ class Axis:
     tile: int = 1
     parallel: bool = False
     position: int = 0  # which logical axis of the space this is
-    low: tuple[Index, ...] = ()  # bounds that narrow a serial loop, see `ir.Loop`
+    low: tuple[
+        Index, ...
+    ] = ()  # bounds that narrow the (outermost) serial loop, in its `unit`; see `ir.Loop`
     high: tuple[Index, ...] = ()
+    inner: tuple[int, ...] = ()  # walked by nested loops: these are the extents of all but the outermost
+
+    @property
+    def unit(self) -> int:
+        """How many indices one iteration of the outermost loop walks, where the axis has no lanes."""
+        return math.prod(self.inner) if self.inner else self.tile
 
     @property
     def count(self) -> int:
@@ -235,6 +270,8 @@ def _nest(axes: list[Axis], point: Point, body, active: int | None) -> list[ir.S
         clean = Point({a: i for a, i in point.indices.items() if a != -1})
         return [ir.Loop(var, body(clean), "vector", active)]
     axis, rest = axes[0], axes[1:]
+    if axis.inner:
+        return _nested_loops(axis, rest, point, body, active)
     first = getattr(axis, "first", 0)
     statements: list[ir.Statement] = []
     full, remainder = divmod(axis.count, axis.tile)
@@ -254,6 +291,39 @@ def _nest(axes: list[Axis], point: Point, body, active: int | None) -> list[ir.S
         loop = ir.Loop(var, _nest(rest, inner, body, active), kind, low=axis.low, high=axis.high)
         statements.append(loop)
     return statements
+
+
+def _nested_loops(axis: Axis, rest: list[Axis], point: Point, body, active: int | None) -> list[ir.Statement]:
+    """One loop per digit of the axis' index, the last digit unrolled by its tile (which divides its extent)."""
+    count = axis.extent // math.prod(axis.inner)
+    digits = [Var(f"{axis.name}_{k}", extent) for k, extent in enumerate((count, *axis.inner[:-1]))]
+    last = Var(axis.name, axis.inner[-1] // axis.tile)
+    unit = Index()
+    for digit, extent in zip(digits, axis.inner):
+        unit = (unit + as_index(digit)) * extent
+    unit = unit + as_index(last) * axis.tile
+    inner = Point({**point.indices, axis.position: [unit + j for j in range(axis.tile)]})
+    statements = _nest(rest, inner, body, active)
+    for var in (last, *reversed(digits[1:])):
+        statements = [ir.Loop(var, statements)]
+    return [ir.Loop(digits[0], statements, low=axis.low, high=axis.high)]
+
+
+def digits_of(addresses: Iterable[Index], var: Var) -> tuple[int, ...]:
+    """The `inner` extents with which a loop over `var` makes quotients and remainders of it in `addresses` affine:
+    (4, 16) for an extent of 768 and an address with var // 64, var % 64 // 16 and var % 16. Empty if there are none,
+    or none that divide each other and the extent."""
+    divisors: set[int] = set()
+    stack = list(addresses)
+    while stack:
+        for atom, _ in stack.pop().terms:
+            if isinstance(atom, Quotient | Remainder) and var in atom.index.vars():
+                divisors.add(atom.divisor)
+                stack.append(atom.index)
+    steps = [*sorted(divisors), var.extent]
+    if not divisors or any(large % small or large == small for small, large in itertools.pairwise(steps)):
+        return ()
+    return tuple(reversed([steps[0], *(large // small for small, large in itertools.pairwise(steps[:-1]))]))
 
 
 def lane_of(index: Index) -> Var:

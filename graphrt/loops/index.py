@@ -107,14 +107,21 @@ def _key(atom: Atom) -> tuple:
     return (1 if isinstance(atom, Quotient) else 2, atom.divisor, atom.index.constant, inner)
 
 
+def _term_key(term: tuple[Atom, int]) -> tuple:
+    return _key(term[0])
+
+
 class Index:
     """constant + sum of coefficient * atom, kept sorted and without zero coefficients."""
 
     __slots__ = ("_hash", "constant", "terms")
 
     def __init__(self, terms: Mapping[Atom, int] | tuple[tuple[Atom, int], ...] = (), constant: int = 0):
-        if isinstance(terms, Mapping):
-            terms = tuple(sorted(((a, c) for a, c in terms.items() if c), key=lambda t: _key(t[0])))
+        if not isinstance(terms, tuple):
+            kept = [item for item in terms.items() if item[1]]
+            if len(kept) > 1:  # most addresses have few terms, and there are hundreds of thousands of them
+                kept.sort(key=_term_key)
+            terms = tuple(kept)
         self.terms: tuple[tuple[Atom, int], ...] = terms
         self.constant = constant
         self._hash = hash((self.terms, constant))

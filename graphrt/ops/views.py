@@ -73,6 +73,47 @@ class Broadcast(ViewOp):
         return apply(Broadcast((size, *self.shape), axes), x[0])
 
 
+def matched_axes(shape: Sequence[int], target: Sequence[int]) -> list[tuple[slice, slice]]:
+    """The axes of two shapes with as many elements (more than none), from the left in the smallest parts with equal
+    products: (12, 64, 8) and (768, 4, 2) give (12, 64) with (768,) and (8,) with (4, 2)."""
+    parts: list[tuple[slice, slice]] = []
+    a = b = 0
+    while a < len(shape) or b < len(target):
+        first_a, first_b, left, right = a, b, 1, 1
+        while left != right or (a == first_a and b == first_b):
+            if a < len(shape) and (left < right or b == len(target) or (left == right and a == first_a)):
+                left, a = left * shape[a], a + 1
+            else:
+                right, b = right * target[b], b + 1
+        parts.append((slice(first_a, a), slice(first_b, b)))
+    return parts
+
+
+def reshaped_position(
+    index: Sequence[Index], shape: Sequence[int], target: Sequence[int]
+) -> tuple[Index | int, ...]:
+    """The position in `target` of the element at `index` of `shape`, two shapes with as many elements.
+
+    Axes are matched from the left (`matched_axes`), so that an axis both shapes have keeps its index as it is: also one
+    that a partly filled block of lanes exceeds.
+    """
+    if 0 in shape or 0 in target:
+        return (0,) * len(target)
+    result: list[Index | int] = []
+    for own, other in matched_axes(shape, target):
+        part = linear_index(index[own], shape[own])
+        below = whole = math.prod(target[other])
+        for extent in target[other]:
+            below //= extent
+            if extent == 1:
+                result.append(0)
+            elif below * extent == whole:  # nothing above this axis: no wrap to remove
+                result.append(part // below)
+            else:
+                result.append(part // below % extent)
+    return tuple(result)
+
+
 @dataclass(frozen=True)
 class Reshape(ViewOp):
     """The same elements in row-major order under another shape (all extents given)."""
@@ -93,18 +134,7 @@ class Reshape(ViewOp):
         return x.reshape(self.shape)
 
     def source_index(self, index: Sequence[Index], types: Sequence[TensorType]) -> tuple[Index, ...]:
-        position = linear_index(index, self.shape)
-        source: list[Index] = []
-        stride = types[0].size
-        for axis, extent in enumerate(types[0].shape):
-            stride = stride // extent if extent else 0
-            if extent <= 1 or stride == 0:
-                source.append(0)
-                continue
-            coordinate = position // stride
-            leading = math.prod(types[0].shape[:axis]) == 1  # nothing above this axis: no wrap to remove
-            source.append(coordinate if leading else coordinate % extent)
-        return tuple(source)
+        return reshaped_position(index, self.shape, types[0].shape)
 
     def vjp(self, g: Node, y: Node, *x: Node) -> tuple[Node]:
         return (build.reshape(g, x[0].shape),)
@@ -237,7 +267,11 @@ class Pad(ElementOp):
         ]
 
         def inside() -> Scalar:
-            element = read(0, [c if gap == 0 else c // (gap + 1) for c, gap in zip(inner, self.interior)])
+            # an axis of one element has one position, whatever the guard compares
+            at = [
+                0 if extent == 1 else c // (gap + 1) for c, gap, extent in zip(inner, self.interior, x.shape)
+            ]
+            element = read(0, at)
             for coordinate, gap in zip(inner, self.interior):
                 if gap:
                     phase = b.index_value(coordinate % (gap + 1), int32)
@@ -294,7 +328,8 @@ class Concat(ElementOp):
         self, b: ElementBuilder, index: Sequence[Index], read: Read, types: Sequence[TensorType]
     ) -> Scalar:
         def part(operand: int, offset: int) -> Scalar:
-            return read(operand, [i - offset if axis == self.axis else i for axis, i in enumerate(index)])
+            start = 0 if types[operand].shape[self.axis] == 1 else index[self.axis] - offset
+            return read(operand, [start if axis == self.axis else i for axis, i in enumerate(index)])
 
         if len(types) == 1:
             return part(0, 0)

@@ -3,8 +3,9 @@
 In: a Group and the slots of its schedule. Out: `Work`.
 
 Operations: `Op.flops` of every node the kernel computes, inlined ones included, each element once. Contractions count
-only terms inside the left operand: what falls into padding is zero and needs no multiplication. Winograd's convolutions
-count what they really compute, transforms included, not what a direct convolution would. Elementwise
+only terms inside the left operand and inside known bands (`schedule/bands.py`): what falls into padding or beyond a
+causal mask is zero and needs no multiplication. Winograd's convolutions count what they really compute, transforms
+included, not what a direct convolution would. Elementwise
 operations count one per element whatever they are, so kernels full of exp are busier than their number says.
 Bytes: every stored tensor the kernel reads and every one it writes, once each, as far as it is needed: a gather of 32
 rows from a large column counts 32 rows.
@@ -19,6 +20,7 @@ import numpy as np
 
 from ..ir import Node, TensorType
 from ..ops.base import Contraction, ContractionOp, ElementOp
+from ..schedule.bands import useful_share
 from ..schedule.fuse import Group, is_window
 from ..schedule.plan import Slot
 
@@ -41,7 +43,8 @@ def group_work(group: Group, slots: Mapping[Node, Slot]) -> Work:
     computed, needed = _needed_elements(group, slots)
     flops = 0.0
     for node in computed:
-        flops += _flops(node) * min(1.0, needed[node] / max(1, node.type.size))
+        share = useful_share(node, group.stores) if node is group.anchor else 1.0
+        flops += _flops(node) * share * min(1.0, needed[node] / max(1, node.type.size))
     read = sum(
         count * node.dtype.size
         for node, count in needed.items()

@@ -13,11 +13,12 @@ Three decisions, in this order:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..ir import Graph, Node, Op
-from ..loops.index import Index, Var, as_index, replace
+from ..loops.index import Index, Var, as_index, linear, replace, row_major_strides
 from ..ops import random as random_ops
 from ..ops import views
 from ..ops.base import ContractionOp, ElementOp, TiledProductOp, ViewOp
@@ -25,7 +26,9 @@ from ..ops.copy import Copy
 from ..ops.lane_sums import Conv2dBackwardWeightLanes
 from ..ops.scatter import ScatterAdd
 from .compose import ReadRecorder, scalar_constant
-from .layout import Layout
+from .layout import Layout, row_major
+from .order import eager_order
+from .storage import early_factors, positional
 from .window_epilogues import is_window_epilogue
 
 # Heuristics of fusion, in one place. Costs count roughly one per floating-point operation of an element.
@@ -38,6 +41,7 @@ STREAMED_LIMIT = 8.0  # the same where storing it would cost a pass through main
 SHORT_AXIS = 8  # an output axis too short to be worth vectorising along
 CACHED_BYTES = 1 << 20  # what one core's L2 cache holds
 SCATTER_TERMS = 32  # products per result from which scattering results costs less than a sweep of its own
+WIDEST_LANES = 16  # of any processor's vectors
 DEPTH_LIMIT = 40  # longest chain of inlined nodes
 
 
@@ -45,6 +49,7 @@ DEPTH_LIMIT = 40  # longest chain of inlined nodes
 class Group:
     """One kernel: `anchor` is computed by a strategy, `stores` are results over `domain`, in dependency order.
 
+    A result may have another shape than `domain` with as many elements: it is then a reshape of it (`position_in`).
     `window`: the results are one per window of these extents over the last two axes of the anchor."""
 
     anchor: Node | None
@@ -62,10 +67,28 @@ class Group:
     def lead(self) -> Node:
         return self.anchor if self.anchor is not None else self.stores[0]
 
+    def position_in(self, shape: tuple[int, ...], index: Sequence[Index]) -> tuple[Index, ...]:
+        """The position, in a result of `shape`, of the point `index` of the domain."""
+        if shape == self.domain:
+            return tuple(index)
+        return tuple(as_index(i) for i in views.reshaped_position(index, self.domain, shape))
+
+    def is_own_point(self, shape: tuple[int, ...], index: Sequence[Index]) -> bool:
+        """Whether `index` of a tensor of `shape`, in this group's variables, is the element at the domain's own point."""
+        if shape == self.domain:
+            return tuple(index) == self.identity
+        own = linear(self.identity, row_major_strides(self.domain))
+        return linear(tuple(index), row_major_strides(shape)) == own
+
 
 def is_window(op: Op) -> bool:
     """Whether an element of `op` reads several neighbouring elements."""
     return hasattr(op, "window")
+
+
+def _is_plain(node: Node) -> bool:
+    """Whether an element of `node` depends on one element of each operand, or of what is broadcast."""
+    return isinstance(node.op, ElementOp) and not is_window(node.op)
 
 
 def element_cost(node: Node) -> float:
@@ -87,6 +110,7 @@ def stored_nodes(graph: Graph, forced: Iterable[Node] = (), virtual: Iterable[No
     users = graph.users()
     roots = set(graph.roots) | set(forced)
     stored: set[Node] = set()
+    free = positional(graph, element_cost)
     repeats: dict[Node, float] = {}  # how often an element of the node is evaluated if it is inlined
     for node in reversed(graph.nodes()):
         times = 0.0
@@ -99,9 +123,13 @@ def stored_nodes(graph: Graph, forced: Iterable[Node] = (), virtual: Iterable[No
             isinstance(node.op, views.Constant)
             or node in roots
             or not isinstance(node.op, ElementOp)
-            or (times - 1.0) * _inlined_cost(node) > _recompute_limit(node)
+            or (
+                (times - 1.0) * _inlined_cost(node) > _recompute_limit(node)
+                and not (node in free and not any(isinstance(user.op, ContractionOp) for user in users[node]))
+            )
         ):
             stored.add(node)
+    stored |= early_factors(graph, stored, users, roots, _is_plain)
     _limit_depth(graph, stored)
     return stored
 
@@ -158,8 +186,8 @@ def _limit_depth(graph: Graph, stored: set[Node]) -> None:
 
 
 def domain_vars(shape: tuple[int, ...]) -> tuple[Index, ...]:
-    """Fresh index variables over a shape."""
-    return tuple(as_index(Var(f"i{k}", extent)) for k, extent in enumerate(shape))
+    """Fresh index variables over a shape; axes with one element need none."""
+    return tuple(as_index(Var(f"i{k}", extent) if extent > 1 else 0) for k, extent in enumerate(shape))
 
 
 def _group_reads(group: Group, is_stored) -> tuple[dict[Node, list[tuple[Index, ...]]], tuple[Index, ...]]:
@@ -287,7 +315,20 @@ class _Links:
         into.anchor_reads |= other.anchor_reads
 
     def order(self, groups: list[Group], graph: Graph) -> list[Group]:
-        """Topological order near the original one, with readers of a state before its in-place update."""
+        """Producers first, readers of a state before its in-place update, every contraction and reduction as soon as
+        what it needs is there, and elementwise work when it is first needed.
+
+        A weight gradient then runs while the activation gradients it reads are still in cache, and their memory is
+        free again soon; a copy is made just before it is read. "As soon as": by how many groups a group depends on.
+        """
+        work = self._with_updates_last(groups, graph)
+        before = {g: sorted(work.predecessors(g), key=self.position.__getitem__) for g in work}
+        eager = [g for g in work if g.anchor is not None or not work.out_degree(g)]
+        return eager_order(before, eager, self.position)
+
+    def _with_updates_last(self, groups: list[Group], graph: Graph):
+        """The dependencies of `groups` with an edge from every reader of a state to the group that overwrites it,
+        where that makes no cycle."""
         import networkx
 
         work = self.graph.subgraph(groups).copy()
@@ -300,10 +341,10 @@ class _Links:
             writer = self.owner.get(value)
             if writer is None:
                 continue
-            for reader in readers.get(state, ()):
+            for reader in sorted(readers.get(state, ()), key=self.position.__getitem__):
                 if reader is not writer and not networkx.has_path(work, writer, reader):
                     work.add_edge(reader, writer)
-        return list(networkx.lexicographical_topological_sort(work, key=lambda g: self.position[g]))
+        return work
 
 
 def _merge_epilogues(
@@ -332,18 +373,19 @@ def _merge_epilogues(
                     break
                 if (
                     consumer.anchor is not None
-                    or consumer.domain != group.domain
+                    or (consumer.domain != group.domain and not _is_reshape(group, consumer))
                     or not (_may_merge(group, consumer) or _may_take_layout(group, consumer, links))
                 ):
                     continue
-                own = [indices for node, indices in consumer.reads.items() if node in group.members]
-                if not all(index == consumer.identity for indices in own for index in indices):
+                own = [(node, at) for node, at in consumer.reads.items() if node in group.members]
+                if not all(consumer.is_own_point(node.shape, index) for node, at in own for index in at):
                     continue
                 if links.path_avoiding_edge(group, consumer):
                     continue
                 if group.anchor is not None and not _is_epilogue(group, consumer):
                     continue
-                group.layout = consumer.layout
+                if consumer.domain == group.domain:
+                    group.layout = consumer.layout
                 _join(group, consumer, owner, links)
                 merged = True
                 break
@@ -353,13 +395,44 @@ def _may_merge(a: Group, b: Group) -> bool:
     """Copies that exist to be separate stay separate; results of one kernel share one layout."""
     if any(isinstance(n.op, Copy) and n.op.reason == "update" for n in b.stores):
         return False
-    return a.layout == b.layout
+    return a.layout == b.layout or _same_addresses(a, b)
+
+
+def _is_reshape(group: Group, consumer: Group) -> bool:
+    """Whether a strategy computes `group` point by point and `consumer` is a reshape of it: (N, T, C) after (N * T, C).
+
+    Axes that are merged or split must be whole blocks of lanes (but for the first): the lanes of a partly filled block
+    would spill over into the next row.
+    """
+    if group.anchor is None or math.prod(group.domain) != math.prod(consumer.domain) or 0 in group.domain:
+        return False
+    for own, other in views.matched_axes(group.domain, consumer.domain):
+        mine, theirs = ([e for e in shape if e > 1] for shape in (group.domain[own], consumer.domain[other]))
+        if mine != theirs and any(extent % WIDEST_LANES for extent in mine[1:]):
+            return False
+    return True
+
+
+def _same_addresses(a: Group, b: Group) -> bool:
+    """Whether results over the two domains lie at the same places, one being a reshape of the other."""
+    if a.domain == b.domain:
+        return False
+    first, second = (g.layout or row_major(len(g.domain)) for g in (a, b))
+    index = list(domain_vars(a.domain))
+    if first.lane_axis is not None:
+        blocks = Var("block", -(-a.domain[first.lane_axis] // first.lanes))
+        index[first.lane_axis] = as_index(blocks) * first.lanes + as_index(Var("lane", first.lanes))
+    seen = views.reshaped_position(index, a.domain, b.domain)
+    same_size = first.elements(a.domain) == second.elements(b.domain)
+    return same_size and first.address(a.domain, index) == second.address(b.domain, seen)
 
 
 def _may_take_layout(group: Group, consumer: Group, links: _Links) -> bool:
     """Whether a contraction nobody else reads may write its one reader's results in that reader's layout: with enough
     terms per result, scattering them costs less than another sweep."""
     anchor = group.anchor
+    if consumer.domain != group.domain:
+        return False
     if anchor is None or group.stores != [anchor] or links.graph.out_degree(group) != 1:
         return False
     if not isinstance(anchor.op, ContractionOp) or any(isinstance(n.op, Copy) for n in consumer.stores):
@@ -412,7 +485,7 @@ def _merge_siblings(groups: list[Group], owner: dict[Node, Group], links: _Links
 
 def _join(group: Group, other: Group, owner: dict[Node, Group], links: _Links) -> None:
     renamed: dict[Var, Index] = {}
-    for own, new in zip(other.identity, group.identity):
+    for own, new in zip(other.identity, group.position_in(other.domain, group.identity)):
         renamed |= {var: new for var in own.vars()}
     for node, indices in other.reads.items():
         if node in group.members:

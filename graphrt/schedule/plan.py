@@ -100,7 +100,7 @@ def _unsafe_updates(graph: Graph, groups: list[Group]) -> list[Node]:
             by_anchor = state in group.anchor_reads
             if state not in group.reads and not by_anchor:
                 continue
-            elsewhere = any(index != group.identity for index in group.reads.get(state, ()))
+            elsewhere = any(not group.is_own_point(state.shape, at) for at in group.reads.get(state, ()))
             if number > writer or (number == writer and (by_anchor or elsewhere)):
                 unsafe.append(state)
                 break
