@@ -36,7 +36,7 @@ def check_values(graph: Graph) -> None:
 
 
 def kernels(graph: Graph) -> list[ir.Kernel]:
-    plan = schedule(pipeline.prepare(pipeline.run(graph), 16), target().lanes)
+    plan = schedule(pipeline.prepare(pipeline.run(graph), pipeline.Processor(16)), target().lanes)
     return [build_kernel(group, plan.slots, target().lanes, 1)[0] for group in plan.groups]
 
 
@@ -150,7 +150,7 @@ def test_causal_products_walk_less() -> None:
 
 def test_only_terms_that_count_are_work() -> None:
     """64 * 65 / 2 of 64 * 64 pairs, in each of the six products."""
-    plan = schedule(pipeline.prepare(pipeline.run(attention_step(64, 64)), 16), target().lanes)
+    plan = schedule(pipeline.prepare(pipeline.run(attention_step(64, 64)), pipeline.Processor(16)), target().lanes)
     products = [g for g in plan.groups if g.anchor is not None and g.anchor.op.name == "mat_mul"]
     assert [useful_share(g.anchor, g.stores) for g in products] == [65 / 128] * 6
 

@@ -17,7 +17,7 @@ from graphrt.kernels.space import digits_of, loads
 from graphrt.loops import ir
 from graphrt.loops.index import Var, as_index
 from graphrt.ops import build
-from graphrt.passes.pipeline import prepare
+from graphrt.passes.pipeline import Processor, prepare
 from graphrt.schedule.plan import schedule
 
 
@@ -26,7 +26,7 @@ def tensor(label: str, *shape: int, kind: str = "data"):
 
 
 def planned(graph: Graph):
-    return schedule(prepare(graph, 16), target().lanes)
+    return schedule(prepare(graph, Processor(16)), target().lanes)
 
 
 def check_values(graph: Graph) -> None:

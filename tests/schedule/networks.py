@@ -11,7 +11,7 @@ from graphrt.ir import Graph, Node, TensorType, input_node
 from graphrt.kernels.contraction_plan import sums_over_windows, whole_row
 from graphrt.ops import build
 from graphrt.passes.append_updates import append_updates
-from graphrt.passes.pipeline import prepare
+from graphrt.passes.pipeline import Processor, prepare
 from graphrt.schedule.plan import Schedule, schedule
 
 LANES = 16
@@ -68,7 +68,8 @@ def lenet_step(batch: int) -> Graph:
 
 def scheduled(graph: Graph, lanes: int = LANES) -> Schedule:
     """What `compiler.lower` schedules."""
-    prepared = prepare(
-        compiler.optimize(graph), whole_row(lanes), sum_windows=lambda *x: sums_over_windows(*x, lanes)
+    processor = Processor(
+        whole_row=whole_row(lanes), lanes=lanes, sum_windows=lambda *x: sums_over_windows(*x, lanes)
     )
+    prepared = prepare(compiler.optimize(graph), processor)
     return schedule(prepared, lanes)
