@@ -22,7 +22,7 @@ from ..ir import Graph, Node, TensorType, apply, rewrite
 from ..ops import elementwise as e
 from ..ops.contractions import Conv2dBackwardWeight
 from ..ops.patches import WindowPatches, WindowPatchSum
-from ..ops.views import Broadcast
+from ..ops.views import Broadcast, Pad
 from ..ops.windows import WindowGather, WindowScatter
 from .constants import uniform, uniform_value
 
@@ -72,7 +72,7 @@ def _gathered(condition: Node, scatter: WindowScatter, position: Node) -> Node |
 
 
 def window_sums(graph: Graph, worthwhile: Callable[[WindowPatches, TensorType], bool]) -> Graph:
-    """Weight gradients of convolutions (no padding, strides, dilation or groups of their own) whose cotangent is
+    """Weight gradients of convolutions (no strides, dilation, groups or padded columns of their own) whose cotangent is
     scattered from windows without padding. `worthwhile` decides, from the patches and the type of the image, whether
     selecting costs less than multiplying zeros."""
 
@@ -81,14 +81,28 @@ def window_sums(graph: Graph, worthwhile: Callable[[WindowPatches, TensorType], 
         if not isinstance(op, Conv2dBackwardWeight) or not isinstance(inputs[1].op, WindowScatter):
             return None
         scatter = inputs[1].op
-        plain = op == Conv2dBackwardWeight(op.weight_shape)
+        top, bottom, *columns = op.padding
+        plain = replace(op, padding=NONE) == Conv2dBackwardWeight(op.weight_shape) and not any(columns)
         if not plain or scatter.padding != NONE or not node.dtype.is_float:
             return None
         gradient, position = inputs[1].inputs
         kernel = (op.weight_shape[2], op.weight_shape[3])
         patches = WindowPatches(scatter.window, scatter.strides, kernel)
-        if not worthwhile(patches, inputs[0].type):
+        image = _with_rows(inputs[0], top, bottom)
+        if not worthwhile(patches, image.type):
             return None
-        return apply(WindowPatchSum(), apply(patches, inputs[0], position), gradient)
+        return apply(WindowPatchSum(), apply(patches, image, position), gradient)
 
     return rewrite(graph, rule)
+
+
+def _with_rows(image: Node, top: int, bottom: int) -> Node:
+    """The image with rows of zeros; one `Pad` where its columns are padded already."""
+    if not (top or bottom):
+        return image
+    low, high = (0, 0, top, 0), (0, 0, bottom, 0)
+    if isinstance(image.op, Pad) and not any(image.op.interior) and image.op.value == 0:
+        low = tuple(a + b for a, b in zip(low, image.op.low))
+        high = tuple(a + b for a, b in zip(high, image.op.high))
+        image = image.inputs[0]
+    return apply(Pad(low, high, (0,) * len(low)), image)
