@@ -100,7 +100,8 @@ def _with_rows(image: Node, top: int, bottom: int) -> Node:
     """The image with rows of zeros; one `Pad` where its columns are padded already."""
     if not (top or bottom):
         return image
-    low, high = (0, 0, top, 0), (0, 0, bottom, 0)
+    low: tuple[int, ...] = (0, 0, top, 0)
+    high: tuple[int, ...] = (0, 0, bottom, 0)
     if isinstance(image.op, Pad) and not any(image.op.interior) and image.op.value == 0:
         low = tuple(a + b for a, b in zip(low, image.op.low))
         high = tuple(a + b for a, b in zip(high, image.op.high))

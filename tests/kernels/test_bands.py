@@ -150,7 +150,9 @@ def test_causal_products_walk_less() -> None:
 
 def test_only_terms_that_count_are_work() -> None:
     """64 * 65 / 2 of 64 * 64 pairs, in each of the six products."""
-    plan = schedule(pipeline.prepare(pipeline.run(attention_step(64, 64)), pipeline.Processor(16)), target().lanes)
+    plan = schedule(
+        pipeline.prepare(pipeline.run(attention_step(64, 64)), pipeline.Processor(16)), target().lanes
+    )
     products = [g for g in plan.groups if g.anchor is not None and g.anchor.op.name == "mat_mul"]
     assert [useful_share(g.anchor, g.stores) for g in products] == [65 / 128] * 6
 
