@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..errors import VerifyError
-from ..ir import Node, TensorType, source_scope, topological_order
+from ..ir import Node, Op, TensorType, apply, source_scope, topological_order
 from .deferred import build
 
 
@@ -92,3 +92,13 @@ def shifted_rows(indices: Node, rows: int) -> Node:
         clamped = build.minimum(clamped, build.constant(rows - 1, indices.dtype))
     start = build.mul(build.iota(indices.shape, 0, "int32"), rows)
     return build.add(build.cast(clamped, "int32"), start)
+
+
+def one_by_one(op: Op, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+    """The batching rule of ops made after batching is done, which hardly anybody will batch: sample by sample."""
+    results = []
+    for k in range(size):
+        operands = [build.getitem(node, k) if has else node for node, has in zip(x, batched)]
+        result = apply(op, *operands)
+        results.append(build.reshape(result, (1, *result.shape)))
+    return build.concat(results, 0)

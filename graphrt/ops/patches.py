@@ -20,8 +20,9 @@ import numpy as np
 
 from ..dtypes import int32
 from ..errors import DTypeError, ShapeError
-from ..ir import TensorType
+from ..ir import Node, TensorType
 from .base import Contraction, ContractionOp, ElementBuilder, ElementOp, Index, Read, Scalar
+from .batching import one_by_one
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,9 @@ class WindowPatches(ElementOp):
             value = b.select(at_least(position, r * width), row(r), value)
         return value
 
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return one_by_one(self, size, x, batched)
+
     def selections(self, rows: int, columns: int) -> tuple[int, int]:
         """(selections, loads) of a block of rows x columns of the kernel, for one window."""
         reach = rows + self.window[0] - 1
@@ -129,6 +133,9 @@ class WindowPatchSum(ContractionOp):
             left_index=lambda i, r: (r[0], *i, r[1], r[2]),
             right_index=lambda i, r: (r[0], i[0], r[1], r[2]),
         )
+
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return one_by_one(self, size, x, batched)
 
 
 __all__ = ["WindowPatchSum", "WindowPatches"]

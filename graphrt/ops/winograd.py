@@ -28,6 +28,7 @@ from ..dtypes import float32
 from ..errors import ShapeError
 from ..ir import Literal, Node, Op, TensorType, apply
 from .base import TiledProductOp
+from .batching import one_by_one
 from .contractions import Conv2d, Conv2dBackwardInput, Conv2dBackwardWeight, MatMul
 from .reductions import ReduceSum
 from .views import Constant, Reshape, Transpose
@@ -98,6 +99,9 @@ class WinogradConv2d(Conv2d):
         whole = tiles.reshape(n, o, r * TILE, s * TILE)[:, :, :rows, :columns]
         return np.ascontiguousarray(whole)
 
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return one_by_one(self, size, x, batched)
+
     def flops(self, *types: TensorType) -> int:
         """Real operations: products, and the transforms of inputs and results."""
         n, o, rows, columns = self.infer(*types).shape
@@ -153,6 +157,9 @@ class WinogradWeightProducts(TiledProductOp):
                 part = slice(first, first + self.images)
                 parts.append(np.einsum("ncrsij,norsij->ijoc", patches[part], filters[part], optimize=True))
         return np.stack(parts).reshape(len(parts), POSITIONS, dy.shape[1], x.shape[1])
+
+    def batch(self, size: int, x: Sequence[Node], batched: Sequence[bool]) -> Node:
+        return one_by_one(self, size, x, batched)
 
     def flops(self, *types: TensorType) -> int:
         """Real operations: products, and the transforms of inputs and cotangents."""

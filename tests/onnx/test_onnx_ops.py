@@ -31,6 +31,8 @@ CASES = _load_cases()
 NO_ONNX_FORM = {
     "conv2d_backward_weight_lanes": "made for native code only",
     "pack_pairs": "made for native code only",
+    "winograd_conv2d": "made for native code only",
+    "winograd_weight_products": "made for native code only",
     "mat_mul_pairs": "made for native code only",
     "multiply_high": "ONNX has no product of double width",
     "random_bits": "ONNX's random numbers are not reproducible",
