@@ -127,9 +127,14 @@ MODES = {
 }
 
 
+# What the user of graphrt may ask for beyond float32 and direct convolutions, reported beside them.
+OPTIONS = {"resnet20": ("winograd",), "mlp": ("bf16",), "gpt": ("bf16",)}
+
+
 def contestants(workload: str, options: argparse.Namespace) -> list[Contestant]:
     """graphrt, every peer that is installed for its interpreter, and the C programs if they were asked for."""
-    result = [Contestant("graphrt", "", [sys.executable, str(HERE / "bench_graphrt.py")])]
+    own = [sys.executable, str(HERE / "bench_graphrt.py")]
+    result = [Contestant("graphrt", mode, own) for mode in ("", *OPTIONS.get(workload, ()))]
     for name, (script, module, modes) in PEERS.items():
         python = _python(name, options)
         path = options.peers / script

@@ -39,6 +39,9 @@ class Windows(Callback):
 def main() -> None:
     arguments = common.args()
     graphrt.set_context(threads=common.THREADS)
+    if arguments.mode == "winograd":
+        graphrt.set_context(convolution="winograd")
+    level = "O1" if arguments.mode == "bf16" else "O0"
     (inputs, labels), weights, batch = common.WORK[arguments.workload]()
     network = NETWORKS[arguments.workload](weights)
     optimizer = OPTIMIZERS[arguments.workload](network.trainable_params())
@@ -47,7 +50,8 @@ def main() -> None:
     windows = Windows()
     start = time.perf_counter()
     # The cursor persists over epochs, so the windows see the batches one after the other, as the peers' do.
-    Model(network, LOSSES.get(arguments.workload, nn.CrossEntropyLoss)(), optimizer).train(
+    loss = LOSSES.get(arguments.workload, nn.CrossEntropyLoss)()
+    Model(network, loss, optimizer, amp_level=level).train(
         arguments.windows + 1, data, callbacks=[windows], dataset_sink_mode=True, sink_size=arguments.steps
     )
     times = [end - begin for begin, end in zip(windows.ends, windows.ends[1:])]
