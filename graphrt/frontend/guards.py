@@ -14,8 +14,8 @@ import operator
 import os
 import sysconfig
 import types
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -78,17 +78,21 @@ def _is_plain_object(value: Any) -> bool:
 
 @dataclass
 class Guard:
-    """`read()` gave `expected` when the function was traced; `what` names it for people. `untouched()`: a quick look
-    that is True only where nothing can have changed."""
+    """`read()` gave `expected` when the function was traced; `what` names it for people.
+
+    `places`: (mapping, key, value) triples, and `contents`: (container, its items) pairs. While every mapping still has
+    that very object under that key and every container those very objects, nothing can have changed; None: no such
+    shortcut exists."""
 
     what: str
     read: Callable[[], Any]
     expected: Any
     is_cell: bool = False
-    untouched: Callable[[], bool] | None = None
+    places: list[tuple[Any, Any, Any]] | None = None
+    contents: list[tuple[Any, tuple[Any, ...]]] = field(default_factory=list)
 
     def holds(self) -> bool:
-        return (self.untouched is not None and self.untouched()) or self.read() == self.expected
+        return self.read() == self.expected
 
     def change(self) -> str:
         """What is different now."""
@@ -113,32 +117,63 @@ def thaw(frozen: Any) -> str:
     return str(rest[0]) if kind in ("float", "complex") else repr(rest[0])
 
 
-def _guard(what: str, read: Callable[[], Any], peek: Callable[[], Any]) -> Guard:
-    """`peek()`: the value itself, not frozen."""
-    expected, value = read(), peek()
-    same = None if value is MISSING else _quick_look(value)
-    return Guard(what, read, expected, untouched=None if same is None else lambda: same(peek()))
+class Guards:
+    """All guards of one version. Looking at every one of them at every call would cost more than a small step."""
+
+    def __init__(self, guards: list[Guard]):
+        self._guards = guards
+        self._places = [place for guard in guards for place in guard.places or ()]
+        self._contents = [pair for guard in guards for pair in guard.contents]
+        self._others = [guard for guard in guards if guard.places is None]
+
+    def hold(self) -> bool:
+        """Whether everything the trace relied on is still so."""
+        if self._untouched():
+            return all(guard.holds() for guard in self._others)
+        return all(guard.holds() for guard in self._guards)
+
+    def _untouched(self) -> bool:
+        for mapping, key, value in self._places:  # a plain loop: this runs at every call
+            if mapping.get(key, MISSING) is not value:
+                return False
+        for container, items in self._contents:
+            if len(container) != len(items) or not all(map(operator.is_, container, items)):
+                return False
+        return True
 
 
-def _quick_look(value: Any) -> Callable[[Any], bool] | None:
-    """A test whether something is `value` and still has the contents it has now; None where that takes a long look."""
+class _Closure:
+    """A closure variable as a mapping of one entry."""
+
+    __slots__ = ("_cell",)
+
+    def __init__(self, cell: Any):
+        self._cell = cell
+
+    def get(self, name: str, default: Any = None) -> Any:
+        try:
+            return self._cell.cell_contents
+        except ValueError:
+            return default
+
+
+def _guard(what: str, read: Callable[[], Any], mapping: Any, key: str) -> Guard:
+    """The guard of what `mapping` has under `key`."""
+    value = mapping.get(key, MISSING)
+    contents = None if value is MISSING else _contents_of(value)
+    if contents is None:
+        return Guard(what, read, read())
+    return Guard(what, read, read(), places=[(mapping, key, value)], contents=contents)
+
+
+def _contents_of(value: Any) -> list[tuple[Any, tuple[Any, ...]]] | None:
+    """The containers and items to compare for a value that is still the same object; None where that takes a long
+    look: containers of containers, objects with attributes."""
     if not _has_contents(value):
-        return lambda other: other is value
-    if isinstance(value, (tuple, list)):
-        contents = tuple(value)
-    elif isinstance(value, dict):
-        contents = (*value.keys(), *value.values())
-    else:
+        return []
+    if not isinstance(value, (tuple, list)) or any(map(_has_contents, value)):
         return None
-    if any(map(_has_contents, contents)):
-        return None
-    if isinstance(value, dict):
-        return lambda other: other is value and _identical((*other.keys(), *other.values()), contents)
-    return lambda other: other is value and _identical(other, contents)
-
-
-def _identical(values: Sequence[Any], others: Sequence[Any]) -> bool:
-    return len(values) == len(others) and all(map(operator.is_, values, others))
+    return [(value, tuple(value))]
 
 
 def _has_contents(value: Any) -> bool:
@@ -211,26 +246,27 @@ def _function_guards(function: types.FunctionType) -> list[tuple[Guard, Any]]:
         if name not in namespace and hasattr(builtins, name):
             continue
         read = functools.partial(_read_global, namespace, name)
-        peek = functools.partial(namespace.get, name, MISSING)
-        found.append((_guard(f"global {name!r}", read, peek), namespace.get(name)))
+        found.append((_guard(f"global {name!r}", read, namespace, name), namespace.get(name)))
     for module_name, attribute in _module_attributes(function.__code__):
         module = namespace.get(module_name)
         if isinstance(module, types.ModuleType) and not _is_library_module(module):
             read = functools.partial(_read_global, vars(module), attribute)
-            peek = functools.partial(vars(module).get, attribute, MISSING)
-            found.append((_guard(f"{module_name}.{attribute}", read, peek), vars(module).get(attribute)))
+            found.append(
+                (
+                    _guard(f"{module_name}.{attribute}", read, vars(module), attribute),
+                    vars(module).get(attribute),
+                )
+            )
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
         read_cell = functools.partial(_read_closure, cell)
         try:
             target = cell.cell_contents
         except ValueError:
             target = None
-        found.append(
-            (_guard(f"variable {name!r}", read_cell, functools.partial(_peek_closure, cell)), target)
-        )
+        found.append((_guard(f"variable {name!r}", read_cell, _Closure(cell), name), target))
     for name, default in (function.__kwdefaults__ or {}).items():
         read = functools.partial(freeze, default)
-        found.append((_guard(f"default of {name!r}", read, functools.partial(_identity, default)), default))
+        found.append((_guard(f"default of {name!r}", read, {name: default}, name), default))
     return found
 
 
@@ -241,17 +277,6 @@ def _read_global(namespace: dict[str, Any], name: str) -> Any:
 def _read_closure(cell: Any) -> Any:
     try:
         return freeze(cell.cell_contents)
-    except ValueError:
-        return MISSING
-
-
-def _identity(value: Any) -> Any:
-    return value
-
-
-def _peek_closure(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
     except ValueError:
         return MISSING
 
@@ -298,14 +323,12 @@ def cell_guards(cell: Cell) -> list[Guard]:
     expected = snapshot(cell)
     attributes = cell.__dict__
     cached = attributes["_snapshot"]
-    looks = [(name, _quick_look(attributes[name])) for name in cached[1]]
-
-    def untouched() -> bool:
-        if attributes["_snapshot"] is not cached:
-            return False
-        return not looks or all(look is not None and look(attributes[name]) for name, look in looks)
-
-    return [Guard(type(cell).__name__, lambda: snapshot(cell), expected, is_cell=True, untouched=untouched)]
+    found = [_contents_of(attributes[name]) for name in cached[1]]
+    guard = Guard(type(cell).__name__, lambda: snapshot(cell), expected, is_cell=True)
+    if all(contents is not None for contents in found):
+        guard.places = [(attributes, "_snapshot", cached)]
+        guard.contents = [pair for contents in found for pair in contents or ()]
+    return [guard]
 
 
 def snapshot(cell: Cell) -> tuple[Any, ...]:

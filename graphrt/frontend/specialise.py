@@ -15,7 +15,7 @@ import numpy as np
 from ..context import compilation_settings, get_context
 from ..ir import TensorType
 from .cell import Cell
-from .guards import Guard, collect, freeze, thaw
+from .guards import Guard, Guards, collect, freeze, thaw
 from .tensor import Tensor
 from .trace import Traced, array_of, split_arguments, trace, type_of
 from .tree import Slot
@@ -32,6 +32,7 @@ class Specialisation:
     ):
         self.reason, self.signature, self.traced, self.guards = reason, signature, traced, guards
         self.calls = 0
+        self._guards = Guards(guards)
         self._executable = executable
         self._state = traced.state
 
@@ -41,11 +42,7 @@ class Specialisation:
 
     def holds(self) -> bool:
         """Whether everything the trace relied on is still so."""
-        for guard in self.guards:  # a plain loop: this runs at every call
-            untouched = guard.untouched
-            if (untouched is None or not untouched()) and not guard.holds():
-                return False
-        return True
+        return self._guards.hold()
 
     def run(self, arrays: list[np.ndarray]) -> Any:
         """The function's result; parameters are updated in place."""
@@ -66,9 +63,26 @@ class Specialiser:
         self.specialisations: list[Specialisation] = []
         self._by_signature: dict[Any, list[Specialisation]] = {}
         self._plain: dict[int, tuple[Any, Any]] = {}
+        self._latest: tuple[Any, Specialisation | None] = (
+            (),
+            None,
+        )  # what ran last, by `_kind` of its arguments
 
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not kwargs and _TENSORS.issuperset(map(type, args)):  # the usual call: nothing to look into
+        if kwargs or not _TENSORS.issuperset(map(type, args)):
+            return self._run(args, kwargs, None)
+        arrays = list(
+            map(array_of, args)
+        )  # the usual call, in a loop like the last one: nothing to look into
+        kind = _kind(arrays)
+        known, version = self._latest
+        if version is None or known != kind or not version.holds():
+            return self._run(args, kwargs, kind)
+        return version.run(arrays)
+
+    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any], kind: Any) -> Any:
+        """The call by the version that fits, found by a full look at the arguments, or by a new one."""
+        if kind is not None:
             leaves: list[Any] = list(args)
             structure, frozen = self._plain_structure(len(args))
         else:
@@ -78,11 +92,11 @@ class Specialiser:
         signature = (types, frozen, tuple(compilation_settings().items()))
         versions = self._by_signature.setdefault(signature, [])
         # newest first: after a rebound global or a flipped flag the latest version is the likeliest
-        for version in reversed(versions):
-            if version.holds():
-                return version.run([array_of(leaf) for leaf in leaves])
-        version = self._specialise(args, kwargs, signature, structure)
-        versions.append(version)
+        version = next((version for version in reversed(versions) if version.holds()), None)
+        if version is None:
+            version = self._specialise(args, kwargs, signature, structure)
+            versions.append(version)
+        self._latest = kind, (version if kind is not None else None)
         return version.run([array_of(leaf) for leaf in leaves])
 
     def _plain_structure(self, count: int) -> tuple[Any, Any]:
@@ -122,6 +136,11 @@ class Specialiser:
             changes = [guard.change() for guard in known[-1].guards if not guard.holds()]
             return changes[0] if changes else "something the function reads changed"
         return _difference(self.specialisations[-1].signature, signature)
+
+
+def _kind(arrays: list[np.ndarray]) -> Any:
+    """What the version for these arrays depends on, cheap to make and to compare."""
+    return [*[(array.shape, array.dtype) for array in arrays], *compilation_settings().values()]
 
 
 class _Construct:
