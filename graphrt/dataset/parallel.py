@@ -70,7 +70,7 @@ class Workers:
         processes = list((getattr(executor, "_processes", None) or {}).values())
         executor.shutdown(wait=False, cancel_futures=True)
         for process in processes:
-            process.terminate()
+            process.kill()  # a user's function may have blocked SIGTERM, or be where Python does not look at signals
 
     def thread_numbers(self) -> list[int]:
         """The `ident` of every worker thread there is now."""
