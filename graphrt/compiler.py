@@ -6,6 +6,7 @@ In: a traced Graph. Out: an executable (one call) or a sink (many training steps
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from .ir import Graph
@@ -80,7 +81,7 @@ def lowered(graph: Graph, *, threads: int | None = None, record: Record | None =
     found = cache.read(name) if name else None
     step = stored_step.decode(found) if found else None
     if step is None:
-        step = lower(optimize(graph, record), threads=threads, record=record)
+        step = lower(optimize(graph, record), threads=threads, record=record, begin=record is None)
         if name:
             cache.write(name, stored_step.encode(step))
     return step
@@ -93,12 +94,16 @@ def lower(
     record: Record | None = None,
     name: str = "step",
     profile: bool = False,
+    begin: bool = False,
 ):
     """Optimized graph -> kernels -> loop IR -> LLVM IR text: a `LoweredStep` the runtime compiles and loads.
 
     The setting "convolution" decides how 3x3 convolutions are computed.
-    `profile`: with cycle counters around every kernel, see `lower_step`.
+    `profile`: with cycle counters around every kernel, see `lower_step`. `begin`: the step will run here, so LLVM begins
+    with each kernel while the next one is being lowered.
     """
+    from .codegen import units
+    from .codegen.functions import KernelFunctions
     from .codegen.step import PlacedKernel, lower_step
     from .codegen.target import target
     from .kernels.build import build_kernel
@@ -117,14 +122,19 @@ def lower(
         record("fused", FusedKernels(planned, memory))
     count = useful_threads(planned.graph, threads or default_threads())
     table = KernelTable(planned.slots, chosen.lanes, count)
-    if record is None:
-        kernels = [PlacedKernel(*table.kernel(group)) for group in planned.groups]
-    else:  # whoever looks at them sees every kernel with its own name and labels
-        kernels = [PlacedKernel(*build_kernel(g, planned.slots, chosen.lanes, count)) for g in planned.groups]
+    ahead = partial(units.begin, target=chosen) if begin and chosen.is_host_compatible else None
+    functions = KernelFunctions(chosen.has_bfloat_dots, on_new=ahead)
+    kernels = []
+    for group in planned.groups:
+        if record is None:
+            placed = PlacedKernel(*table.kernel(group))
+        else:  # whoever looks at them sees every kernel with its own name and labels
+            placed = PlacedKernel(*build_kernel(group, planned.slots, chosen.lanes, count))
+        kernels.append(placed)
+        functions.name(placed.kernel)
+    if record is not None:
         record("loops", [placed.kernel for placed in kernels])
-    step = lower_step(
-        planned, kernels, memory, name, threads=count, profile=profile, dot_pairs=chosen.has_bfloat_dots
-    )
+    step = lower_step(planned, kernels, memory, name, threads=count, profile=profile, functions=functions)
     if record is not None:
         record("llvm", step)
     return step

@@ -25,7 +25,7 @@ class CycleClock:
     """`read()` gives the present value of the counter. The code lives with the object."""
 
     def __init__(self) -> None:
-        self._loaded = jit.load(jit.compile_text(_TEXT, target("host")).object_code, ["read_cycles"])
+        self._loaded = jit.load([jit.compile_text(_TEXT, target("host")).object_code], ["read_cycles"])
         self.read = ctypes.CFUNCTYPE(ctypes.c_int64)(self._loaded.address("read_cycles"))
 
 

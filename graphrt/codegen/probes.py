@@ -24,7 +24,7 @@ class Probe:
     """A function of the given argument types, compiled for this machine. The code lives with the object."""
 
     def __init__(self, text: str, symbol: str, *arguments: type):
-        self._loaded = jit.load(jit.compile_text(text, target("host")).object_code, [symbol])
+        self._loaded = jit.load([jit.compile_text(text, target("host")).object_code], [symbol])
         self._function = ctypes.CFUNCTYPE(ctypes.c_float, *arguments)(self._loaded.address(symbol))
 
     def window(self, arguments: Sequence[Sequence[int | float]]) -> float:

@@ -18,7 +18,7 @@ from ..ops.views import Constant
 from ..schedule.memory import MemoryPlan
 from ..schedule.plan import Schedule, Slot
 from .barriers import Region, barriers
-from .emit import emit
+from .functions import KernelFunctions
 from .lowered import Binding, LoweredStep
 
 
@@ -133,9 +133,10 @@ def lower_step(
     name: str,
     threads: int,
     profile: bool = False,
-    dot_pairs: bool = False,
+    functions: KernelFunctions | None = None,
 ) -> LoweredStep:
-    """The LLVM IR of one step called `name`, planned for `threads` threads. `dot_pairs`: see `emit`.
+    """The LLVM IR of one step called `name`, planned for `threads` threads. `functions`: those of the kernels, complete
+    or not.
 
     With `profile` the step also binds the state "profile", int64[threads, kernels + 1, 8], and adds the cycles
     each thread spends in every kernel (column 0) and waiting after it (column 1). The last row: cycles of whole steps
@@ -146,10 +147,7 @@ def lower_step(
     counters = _Profile(len(bindings), len(kernels)) if profile else None
     if counters is not None:
         bindings.append(Binding("state", "profile", TensorType((threads, len(kernels) + 1, 8), int64)))
-    functions: dict[str, str] = {}  # function text without its name -> name
-    keys: dict[ir.Kernel, str] = {}
-    texts: list[str] = []
-    declarations: set[str] = set()
+    functions = functions or KernelFunctions()
     body: list[str] = []
     scratch = _Scratch()
     needed: dict[int, str] = {}
@@ -168,15 +166,7 @@ def lower_step(
         [p.kernel for p in kernels], [[_region(s, plan, positions) for s in p.slots] for p in kernels]
     )
     for number, placed in enumerate(kernels):
-        kernel = placed.kernel
-        if kernel not in keys:
-            text, wants = emit(kernel, dot_pairs)
-            declarations |= wants
-            keys[kernel] = text.replace(f"@{kernel.name}(", "@(", 1)
-            if keys[kernel] not in functions:
-                functions[keys[kernel]] = kernel.name
-                texts.append(text)
-        key = keys[kernel]
+        kernel, function = placed.kernel, functions.name(placed.kernel)
         if waits[number]:
             body.append("  call void @graphrt_barrier(ptr %barrier, i64 %nth)")
         if counters is not None:
@@ -188,16 +178,15 @@ def lower_step(
         arguments = ", ".join(f"ptr {p}" for p in pointers)
         separator = ", " if arguments else ""
         if kernel.serial:
-            call = f"call void @{functions[key]}({arguments}{separator}i64 0, i64 1)"
+            call = f"call void @{function}({arguments}{separator}i64 0, i64 1)"
             body += [f"  br i1 %first, label %run{number}, label %next{number}", f"run{number}:", f"  {call}"]
             body += [f"  br label %next{number}", f"next{number}:"]
         else:
-            body.append(f"  call void @{functions[key]}({arguments}{separator}i64 %tid, i64 %nth)")
+            body.append(f"  call void @{function}({arguments}{separator}i64 %tid, i64 %nth)")
         if counters is not None:
             body += counters.worked(number)
     if counters is not None:
         body += counters.whole()
-        declarations.add("declare i64 @llvm.readcyclecounter()")
     head = ["  %first = icmp eq i64 %tid, 0"]
     for position, register in sorted(needed.items()):
         head.append(f"  {register}.at = getelementptr ptr, ptr %bindings, i64 {position}")
@@ -217,11 +206,12 @@ def lower_step(
         + "\n".join(["entry:", *head, *body, "  ret void"])
         + "\n}\n"
     )
+    clock = {"declare i64 @llvm.readcyclecounter()"} if profile else set()
     updates = tuple(state.op.label for state in schedule.graph.updates)  # type: ignore[attr-defined]
     return LoweredStep(
         name=name,
-        text="\n".join([*texts, step]),
-        declarations=frozenset(declarations),
+        text="\n".join([*functions.texts, step]),
+        declarations=frozenset(functions.declarations | clock),
         bindings=tuple(bindings),
         arena_bytes=arena_bytes,
         parallel=threads > 1 and any(not p.kernel.serial for p in kernels),

@@ -80,7 +80,7 @@ class Target:
             llvm()
             .Target.from_triple(self.triple)
             .create_target_machine(
-                cpu=self.cpu, features=self.features, opt=3, reloc="pic", codemodel="small"
+                cpu=self.cpu, features=self.features, opt=1, reloc="pic", codemodel="small"
             )
         )
 

@@ -87,7 +87,7 @@ def _load() -> tuple[Any, Any, Any]:
     chosen = target("host")
     text = handover.handover_text(chosen.is_x86, chosen.is_aarch64)
     names = ["graphrt_dispatch", "graphrt_linger"]
-    loaded = jit.load(jit.compile_text(text, chosen).object_code, names)
+    loaded = jit.load([jit.compile_text(text, chosen).object_code], names)
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     dispatch = ctypes.CFUNCTYPE(number, pointer, number, pointer, pointer)(loaded.address(names[0]))
     return loaded, dispatch, ctypes.CFUNCTYPE(None, pointer)(loaded.address(names[1]))

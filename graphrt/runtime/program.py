@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..codegen import driver, jit
+from ..codegen import driver, jit, units
 from ..codegen.lowered import LoweredStep
 from ..codegen.target import Target, target
 from ..errors import CompileError
@@ -32,7 +32,7 @@ class Program:
                 fix="unset GRAPHRT_TARGET; inspect the code of other targets with graphrt-dump",
             )
         self.steps, self.text, self.target = steps, text, chosen
-        self._loaded = jit.load(jit.compile_text(text, chosen).object_code, [symbol])
+        self._loaded = jit.load(units.objects(text, chosen), [symbol])
         prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
         self.address = self._loaded.address(symbol)  # of the entry
         self.entry = prototype(self.address)
@@ -141,9 +141,5 @@ def _module_text(steps: Sequence[LoweredStep], entry: str, chosen: Target) -> st
     declarations = {line for step in steps for line in step.declarations if "@graphrt_barrier" not in line}
     barrier = driver.barrier_text(chosen.is_x86, chosen.is_aarch64)
     declarations -= {line for line in barrier.splitlines() if line.startswith("declare")}
-    # Kernels stay functions of their own: inlined into one body they cost LLVM quadratic time and spill registers.
-    # No builtins: LLVM would make calls of memcpy and memset out of loops.
-    kernels = (
-        f'attributes #0 = {{ noinline nounwind "no-builtins" "prefer-vector-width"="{32 * chosen.lanes}" }}\n'
-    )
+    kernels = units.attributes(chosen)
     return "\n".join([*sorted(declarations), barrier, *(step.text for step in steps), entry, kernels])

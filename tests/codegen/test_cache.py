@@ -280,7 +280,7 @@ def test_object_code_of_another_processor_or_version_has_another_name(monkeypatc
 def test_compiling_does_not_need_the_cache(cache_folder):
     cache_folder.mkdir(mode=0o755)
     with pytest.warns(RuntimeWarning, match="compiles without its cache"):
-        loaded = jit.load(jit.compile_text(ANSWER, target("host")).object_code, ["answer"])
+        loaded = jit.load([jit.compile_text(ANSWER, target("host")).object_code], ["answer"])
     assert loaded.address("answer") and not os.listdir(cache_folder)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -41,7 +41,7 @@ def run(kernel: Kernel, *arrays: np.ndarray, threads: int = 1) -> None:
     text, declarations = emit(kernel)
     text = text.replace("define internal void", "define void") + "\nattributes #0 = { nounwind }\n"
     compiled = jit.compile_text("\n".join([*sorted(declarations), text]), target())
-    loaded = jit.load(compiled.object_code, [kernel.name])
+    loaded = jit.load([compiled.object_code], [kernel.name])
     wide = [np.full(a.size + GUARD, MARK, a.dtype) for a in arrays]
     for memory, array in zip(wide, arrays):
         memory[: array.size] = array.ravel()

@@ -25,7 +25,7 @@ declare <16 x float> @llvm.fma.v16f32(<16 x float>, <16 x float>, <16 x float>)
 def test_the_host_runs_what_is_compiled_for_it():
     compiled = jit.compile_text(SQUARE, target("host"))
     assert isinstance(compiled.object_code, bytes) and compiled.target.is_host_compatible
-    loaded = jit.load(compiled.object_code, ["square"])
+    loaded = jit.load([compiled.object_code], ["square"])
     values = (ctypes.c_float * 16)(*range(16))
     ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(loaded.address("square"))(
         ctypes.addressof(values), 16
@@ -101,9 +101,9 @@ def test_bad_text_names_the_line():
 def test_damaged_objects_and_missing_symbols_are_errors():
     code = jit.compile_text(SQUARE, target("host")).object_code
     with pytest.raises(CompileError, match="cannot be loaded"):
-        jit.load(code, ["cube"])
+        jit.load([code], ["cube"])
     with pytest.raises(CompileError, match="cannot be loaded"):
-        jit.load(b"not an object", ["square"])
+        jit.load([b"not an object"], ["square"])
 
 
 def test_the_text_is_optimised_but_not_unrolled_or_vectorised():
@@ -134,10 +134,10 @@ def test_a_process_ends_cleanly_with_code_still_loaded():
 from graphrt.codegen import jit
 from graphrt.codegen.target import target
 TEXT = "define void @f() {\\n  ret void\\n}\\n"
-kept = jit.load(jit.compile_text(TEXT, target("host")).object_code, ["f"])
+kept = jit.load([jit.compile_text(TEXT, target("host")).object_code], ["f"])
 class Cycle: pass
 cycle = Cycle(); cycle.me = cycle
-cycle.loaded = jit.load(jit.compile_text(TEXT, target("host")).object_code, ["f"])
+cycle.loaded = jit.load([jit.compile_text(TEXT, target("host")).object_code], ["f"])
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, "")

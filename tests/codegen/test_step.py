@@ -57,7 +57,7 @@ def run_in_turns(
     """Outputs and updated states when the threads' shares run one after the other between barriers."""
     text, count = segments(step)
     names = [f"part{k}" for k in range(count)]
-    loaded = jit.load(jit.compile_text(text, target()).object_code, names)
+    loaded = jit.load([jit.compile_text(text, target()).object_code], names)
     arena = np.full(step.arena_bytes + step.scratch_bytes * threads + 128, 0xFF, np.uint8)
     arena_at = arena.ctypes.data + (-arena.ctypes.data) % 64
     arrays: list[np.ndarray] = []

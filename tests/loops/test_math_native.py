@@ -47,7 +47,7 @@ def test_native_equals_oracle(name, dtype):
     patterns = [np.frombuffer(rng.bytes(COUNT // 2 * dtype.size), dtype.numpy) for _ in range(2)]
     x, y = (np.concatenate([p, (rng.normal(size=COUNT // 2) * 5).astype(dtype.numpy)]) for p in patterns)
     z = np.zeros(COUNT, dtype.numpy)
-    loaded = jit.load(jit.compile_text(text, host).object_code, ["k"])
+    loaded = jit.load([jit.compile_text(text, host).object_code], ["k"])
     function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_int64)(
         loaded.address("k")
     )

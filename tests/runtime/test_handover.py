@@ -28,7 +28,7 @@ class Counters:
     """A program in which every thread counts its calls in a place of its own."""
 
     def __init__(self, threads: int):
-        loaded = jit.load(jit.compile_text(PROGRAM, target("host")).object_code, ["count"])
+        loaded = jit.load([jit.compile_text(PROGRAM, target("host")).object_code], ["count"])
         self._loaded, self.entry = loaded, loaded.address("count")
         self.counts = np.zeros(threads, np.int64)
         self.frame = memory.address(self.counts)

@@ -1,0 +1,39 @@
+"""The functions of a step's kernels, each different one once.
+
+In: kernels, as they are built. Out: the name of the function of each, the texts of all, and what these need declared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..loops import ir
+from .emit import emit
+
+NewFunction = Callable[[str, set[str]], None]  # its text and its declarations
+
+
+class KernelFunctions:
+    """Kernels of equal text share a function, which has the name of the first of them."""
+
+    def __init__(self, dot_pairs: bool = False, on_new: NewFunction | None = None):
+        """`dot_pairs`: see `emit`. `on_new` hears of every function as soon as there is its text."""
+        self._dot_pairs, self._on_new = dot_pairs, on_new
+        self._names: dict[ir.Kernel, str] = {}
+        self._known: dict[str, str] = {}  # function text without its name -> name
+        self.texts: list[str] = []
+        self.declarations: set[str] = set()
+
+    def name(self, kernel: ir.Kernel) -> str:
+        """The name of the function of `kernel`."""
+        if kernel not in self._names:
+            text, declarations = emit(kernel, self._dot_pairs)
+            anonymous = text.replace(f"@{kernel.name}(", "@(", 1)
+            if anonymous not in self._known:
+                self._known[anonymous] = kernel.name
+                self.texts.append(text)
+                self.declarations |= declarations
+                if self._on_new is not None:
+                    self._on_new(text, declarations)
+            self._names[kernel] = self._known[anonymous]
+        return self._names[kernel]
