@@ -108,8 +108,7 @@ next:
   %complete = icmp sge i64 %k, %count
   br i1 %complete, label %success, label %mailbox
 mailbox:
-  %mail.offset = mul i64 %k, {ctypes.sizeof(Mailbox)}
-  %mail = getelementptr i8, ptr %mails, i64 %mail.offset
+{_mailbox("mail", "k")}
   %spins.place = getelementptr i8, ptr %mail, i64 {Mailbox.spins.offset}
   %spins = load i64, ptr %spins.place, align 8
   br label %look
@@ -137,8 +136,7 @@ back:
   br i1 %all, label %failure, label %free
 free:
   %j.before = sub i64 %j, 1
-  %other.offset = mul i64 %j.before, {ctypes.sizeof(Mailbox)}
-  %other = getelementptr i8, ptr %mails, i64 %other.offset
+{_mailbox("other", "j.before")}
   store atomic i64 {IDLE}, ptr %other release, align 8
   br label %back
 failure:
@@ -158,8 +156,7 @@ post:
   %posted = icmp sge i64 %k, %count
   br i1 %posted, label %work, label %mailbox
 mailbox:
-  %offset = mul i64 %k, {ctypes.sizeof(Mailbox)}
-  %mail = getelementptr i8, ptr %mails, i64 %offset
+{_mailbox("mail", "k")}
 {_field("entry")}
 {_field("frame")}
   store ptr %program, ptr %entry.at, align 8
@@ -175,8 +172,7 @@ gather:
   %gathered = icmp sge i64 %j, %count
   br i1 %gathered, label %leave, label %await
 await:
-  %place = mul i64 %j, {ctypes.sizeof(Mailbox)}
-  %other = getelementptr i8, ptr %mails, i64 %place
+{_mailbox("other", "j")}
   br label %look
 look:
   %looks = phi i64 [ 0, %await ], [ %more, %rest ]
@@ -193,6 +189,12 @@ leave:
   ret i64 %missing
 }}
 """
+
+
+def _mailbox(name: str, number: str) -> str:
+    """%name is the mailbox with this number."""
+    offset = f"  %{name}.offset = mul i64 %{number}, {ctypes.sizeof(Mailbox)}\n"
+    return offset + f"  %{name} = getelementptr i8, ptr %mails, i64 %{name}.offset"
 
 
 def _field(name: str) -> str:

@@ -7,17 +7,15 @@ and blue, row by row.
 
 from __future__ import annotations
 
-import gzip
 import os
 import re
-import zlib
 from typing import Any
 
 import numpy as np
 
 from ..errors import DataError
 from ..frontend.location import user_source
-from .folder import check_folder, check_usage, listing
+from .folder import check_folder, check_usage, damaged_file, listing, read_file
 from .parallel import worker_count
 from .selection import select
 from .sources import ArraysDataset
@@ -31,7 +29,7 @@ _FILES = {
     "test": re.compile(r"test_batch()\.bin(\.gz)?"),
 }
 _EXPECTED = "data_batch_1.bin, data_batch_2.bin, ... and test_batch.bin (each may end with .gz)"
-_FIX = "download the file again"
+_KIND = "CIFAR-10"  # in error messages
 
 
 class Cifar10Dataset(ArraysDataset):
@@ -98,17 +96,7 @@ def _find_files(folder: str, usage: str | None) -> list[str]:
 def _read_file(path: str) -> tuple[np.ndarray, np.ndarray]:
     """Images uint8[n, 32, 32, 3] and labels uint8[n] of one file (gzip if its name ends with .gz)."""
     most = _MOST_RECORDS * _RECORD
-    try:
-        with gzip.open(path, "rb") if path.endswith(".gz") else open(path, "rb") as file:
-            data = file.read(most + 1)
-    except EOFError:
-        raise _damaged(
-            path, "is truncated", "gzip data with its checksum", "gzip data that ends before it"
-        ) from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise _damaged(path, "is not a valid gzip file", "gzip data", str(error)) from None
-    except OSError as error:
-        raise _damaged(path, "cannot be read", "a readable file", error.strerror or str(error)) from None
+    data: bytes = read_file(_KIND, path, lambda file: file.read(most + 1))
     if len(data) > most:
         raise _damaged(path, "is too large to be one", f"at most {_MOST_RECORDS} images", "more")
     if not data:
@@ -126,6 +114,4 @@ def _read_file(path: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _damaged(path: str, what: str, expected: str, given: str) -> DataError:
-    return DataError(
-        f"the CIFAR-10 file {path} {what}", at=user_source(), expected=expected, given=given, fix=_FIX
-    )
+    return damaged_file(_KIND, path, what, expected, given)

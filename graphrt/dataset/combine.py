@@ -12,41 +12,18 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError
-from ..frontend.location import user_line, user_source
+from ..frontend.location import user_source
 from ..runtime.shuffle import permutation
-from .operations import MapStep, column_list, name_of
+from .operations import MapStep, column_list, name_of, user_place
 from .parallel import add_note
 from .pipeline import Dataset
 from .rows import Row
 from .seed import dataset_seed
+from .sources import TableDataset
 from .stages import Stage, WindowDataset
 from .table import Table
 
 _CHUNK = 1024  # samples transformed at once while a predicate is asked
-
-
-class TableDataset(Dataset):
-    """A table as the beginning of a pipeline."""
-
-    def __init__(self, table: Table, columns: Sequence[str], label: str):
-        super().__init__(None, columns)
-        self._source, self._name = table, label
-
-    def _rows(self, epoch: int) -> Iterator[Row]:
-        return self._source.rows(epoch)
-
-    def _table(self) -> Table:
-        return self._source
-
-    @property
-    def _varies(self) -> bool:
-        return self._source.varies
-
-    def _size(self, count: bool = False) -> int:
-        return self._source.size
-
-    def _label(self) -> str:
-        return self._name
 
 
 # --------------------------------------------------------------------------------------------------------- filter
@@ -74,8 +51,7 @@ class FilterDataset(Stage):
     def __init__(self, parent: Dataset, predicate: Callable[..., Any], names: tuple[str, ...]):
         super().__init__(parent, parent._columns)
         self._predicate, self._places = predicate, [parent._columns.index(name) for name in names]
-        file, line = user_line()
-        self._at = f"{file}:{line}"
+        self._at = user_place()
         self._chosen: np.ndarray | None = None
 
     def _keeps(self, row: Row, number: int) -> bool:
@@ -257,6 +233,17 @@ class ConcatDataset(_JoinedDataset):
 # ---------------------------------------------------------------------------------------------------------- split
 
 
+class PartDataset(TableDataset):
+    """A part of the samples of a dataset that `label` describes."""
+
+    def __init__(self, table: Table, columns: Sequence[str], label: str):
+        super().__init__(table, columns)
+        self._name = label
+
+    def _label(self) -> str:
+        return self._name
+
+
 def split(dataset: Dataset, sizes: Any, randomize: bool) -> tuple[Dataset, ...]:
     """`Dataset.split`."""
     table = dataset._table()
@@ -271,7 +258,7 @@ def split(dataset: Dataset, sizes: Any, randomize: bool) -> tuple[Dataset, ...]:
     if table is not None:
         label = f"{dataset.describe()} -> split"
         return tuple(
-            TableDataset(table.select(np.sort(order[a:b])), dataset._columns, label) for a, b in windows
+            PartDataset(table.select(np.sort(order[a:b])), dataset._columns, label) for a, b in windows
         )
     parts = [dataset._subset(np.sort(order[a:b])) for a, b in windows]
     chosen = tuple(part for part in parts if part is not None)

@@ -1,14 +1,20 @@
-"""Folders of dataset files: the checks and messages that readers share.
+"""Folders of dataset files, and the files in them: the checks and messages that readers share.
 
-In: a folder path from the user. Out: what it holds, or DataError.
+In: a path from the user, which may hold anything. Out: what it holds, or DataError.
 """
 
 from __future__ import annotations
 
+import gzip
 import os
+import zlib
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from ..errors import ArgumentError, DataError
 from ..frontend.location import user_source
+
+T = TypeVar("T")
 
 
 def check_usage(dataset: str, usage: str | None) -> None:
@@ -38,3 +44,27 @@ def listing(folder: str) -> str:
     if not names:
         return "an empty folder"
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def read_file(kind: str, path: str, read: Callable[[Any], T]) -> T:
+    """`read(file)` of the opened file (gzip if its name ends with .gz); DataError where that is damaged. `kind`: for the
+    message."""
+    try:
+        with gzip.open(path, "rb") if path.endswith(".gz") else open(path, "rb") as file:
+            return read(file)
+    except EOFError:
+        raise damaged_file(
+            kind, path, "is truncated", "gzip data with its checksum", "gzip data that ends before it"
+        ) from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise damaged_file(kind, path, "is not a valid gzip file", "gzip data", str(error)) from None
+    except OSError as error:
+        given = error.strerror or str(error)
+        raise damaged_file(kind, path, "cannot be read", "a readable file", given) from None
+
+
+def damaged_file(kind: str, path: str, what: str, expected: str, given: str) -> DataError:
+    """The error for a file that is not what its name says."""
+    return DataError(
+        f"the {kind} file {path} {what}", at=user_source(), expected=expected, given=given, fix="download the file again"
+    )  # fmt: skip

@@ -6,20 +6,18 @@ Layout: two zero bytes, a type byte (8: uint8), the number of axes, one big-endi
 
 from __future__ import annotations
 
-import gzip
 import math
 import os
-import zlib
 from typing import Any
 
 import numpy as np
 
 from ..errors import DataError
-from ..frontend.location import user_source
+from .folder import damaged_file, read_file
 
 _DEFLATE_LIMIT = 1032  # no deflate stream expands further than this
 _PIECE = 1 << 18  # bytes asked for at once: gzip makes a copy of what it is asked for
-_FIX = "download the file again"
+_KIND = "idx"  # in error messages
 
 
 def read_idx(path: str, rank: int) -> np.ndarray:
@@ -27,14 +25,8 @@ def read_idx(path: str, rank: int) -> np.ndarray:
 
     Memory is allocated only after the header was found plausible for the file's size. Raises DataError.
     """
-    try:
-        stored = os.path.getsize(path)
-        with gzip.open(path, "rb") if path.endswith(".gz") else open(path, "rb") as file:
-            return _read(path, file, rank, stored * (_DEFLATE_LIMIT if path.endswith(".gz") else 1))
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise _damaged(path, "is not a valid gzip file", "gzip data", str(error)) from None
-    except OSError as error:
-        raise _damaged(path, "cannot be read", "a readable file", error.strerror or str(error)) from None
+    growth = _DEFLATE_LIMIT if path.endswith(".gz") else 1
+    return read_file(_KIND, path, lambda file: _read(path, file, rank, os.path.getsize(path) * growth))
 
 
 def _read(path: str, file: Any, rank: int, most_bytes: int) -> np.ndarray:
@@ -54,13 +46,7 @@ def _read(path: str, file: Any, rank: int, most_bytes: int) -> np.ndarray:
     data = _read_up_to(file, size)
     if len(data) < size:
         raise _truncated(path, shape, size, f"{len(data)} bytes")
-    try:
-        more = file.read(1)  # reaching the end also makes gzip compare its checksum
-    except EOFError:
-        raise _damaged(
-            path, "is truncated", "gzip data with its checksum", "gzip data that ends before it"
-        ) from None
-    if more:
+    if file.read(1):  # reaching the end also makes gzip compare its checksum
         raise _damaged(
             path, "is longer than its header says", f"{size} bytes after the header for {list(shape)}", "more"
         )
@@ -87,6 +73,4 @@ def _truncated(path: str, shape: tuple[int, ...], size: int, given: str) -> Data
 
 
 def _damaged(path: str, what: str, expected: str, given: str) -> DataError:
-    return DataError(
-        f"the idx file {path} {what}", at=user_source(), expected=expected, given=given, fix=_FIX
-    )
+    return damaged_file(_KIND, path, what, expected, given)

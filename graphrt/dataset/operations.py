@@ -29,6 +29,7 @@ class Step:
     """A change of rows, one by one (`apply_rows`) or a batch at once (`apply_batch`)."""
 
     is_symbolic = True  # whether it can become part of the native training step
+    is_random = False  # whether it draws anew each time
 
     def column_names(self, names: Sequence[str]) -> tuple[str, ...]:
         """The columns after this step."""
@@ -67,6 +68,10 @@ class MapStep(Step):
         return len(self.inputs) == len(self.outputs) == 1 and all(
             isinstance(o, Transform) for o in self.operations
         )
+
+    @property
+    def is_random(self) -> bool:  # type: ignore[override]
+        return any(map(_draws, self.operations))
 
     def column_names(self, names: Sequence[str]) -> tuple[str, ...]:
         """Outputs stand where the first input stood."""
@@ -114,7 +119,7 @@ class MapStep(Step):
         if self.workers == 1 or self.is_symbolic:
             return [(_Operations(self.operations, self.at), None)]
         stages: list[tuple[Callable[[int, Values], tuple[int, Values]], Workers | None]] = []
-        for in_order, group in groupby(self.operations, lambda o: getattr(o, "is_random", False)):
+        for in_order, group in groupby(self.operations, _draws):
             function = _Operations(tuple(group), self.at)
             label = f"map({function.label})"
             stages.append(
@@ -154,6 +159,17 @@ class _Operations:
     @property
     def label(self) -> str:
         return ", ".join(map(name_of, self.operations))
+
+
+def _draws(operation: Callable[..., Any]) -> bool:
+    """Whether an operation draws from a random stream of graphrt."""
+    return getattr(operation, "is_random", False)
+
+
+def user_place() -> str:
+    """The user's "file:line"; "" if there is none."""
+    file, line = user_line()
+    return f"{file}:{line}" if file else ""
 
 
 def name_of(operation: Callable[..., Any]) -> str:
@@ -225,8 +241,7 @@ def make_step(
             f"map: {type(flat[0]).__name__} takes one column", at=user_source(),
             expected="one column", given=", ".join(inputs), fix=f"name it: map(..., input_columns={inputs[0]!r})",
         )  # fmt: skip
-    file, line = user_line()
-    return MapStep(flat, inputs, outputs, workers, processes, f"{file}:{line}" if file else "")
+    return MapStep(flat, inputs, outputs, workers, processes, user_place())
 
 
 def _flatten(operations: Any) -> tuple[Callable[..., Any], ...]:

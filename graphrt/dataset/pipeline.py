@@ -189,7 +189,7 @@ class Dataset:
 
     def reset(self) -> None:
         """Begin the count of passes anew: the next one draws what the first one drew."""
-        self._passes = (-1, 0)
+        self._go_to_epoch(0)
 
     def close(self) -> None:
         """Let worker threads and processes go; the next pass starts new ones."""

@@ -72,10 +72,9 @@ def resident_plan(dataset: Dataset) -> ResidentPlan | None:
     table = stage._parent._table()
     if table is None or not table.is_symbolic or table.draw is not None or table.size == 0:
         return None
-    prepared = getattr(stage, "_prepared", None)
-    if prepared is None:
-        prepared = stage._prepared = _prepare(table)  # type: ignore[attr-defined]
-    columns, transforms = prepared
+    if stage._prepared is None:
+        stage._prepared = _prepare(table)
+    columns, transforms = stage._prepared
     batch_size = stage.batch_size if stage.drop_remainder else min(stage.batch_size, table.size)
     return ResidentPlan(
         columns, transforms, table.shuffle, table.size, batch_size, stage.drop_remainder, repeat

@@ -1,4 +1,4 @@
-"""Datasets in memory: whole columns as arrays (`NumpySlicesDataset` and the base of MNIST and CIFAR-10).
+"""Datasets in memory: whole columns as arrays (`NumpySlicesDataset` and the base of MNIST and CIFAR-10), tables.
 
 In: arrays. Out: the beginning of a pipeline that native steps can read.
 """
@@ -19,12 +19,12 @@ from .selection import Selection, select
 from .table import Table
 
 
-class ArraysDataset(Dataset):
-    """Whole columns in memory: name -> array whose axis 0 counts samples, of which `selection` is visited."""
+class TableDataset(Dataset):
+    """A table as the beginning of a pipeline."""
 
-    def __init__(self, columns: dict[str, np.ndarray], selection: Selection):
-        super().__init__(None, tuple(columns))
-        self._source = Table(selection.apply(columns), shuffle=selection.shuffle, draw=selection.draw)
+    def __init__(self, table: Table, columns: Sequence[str]):
+        super().__init__(None, columns)
+        self._source = table
 
     def _rows(self, epoch: int) -> Iterator[Row]:
         return self._source.rows(epoch)
@@ -38,6 +38,14 @@ class ArraysDataset(Dataset):
 
     def _size(self, count: bool = False) -> int:
         return self._source.size
+
+
+class ArraysDataset(TableDataset):
+    """Whole columns in memory: name -> array whose axis 0 counts samples, of which `selection` is visited."""
+
+    def __init__(self, columns: dict[str, np.ndarray], selection: Selection):
+        table = Table(selection.apply(columns), shuffle=selection.shuffle, draw=selection.draw)
+        super().__init__(table, tuple(columns))
 
 
 class NumpySlicesDataset(ArraysDataset):

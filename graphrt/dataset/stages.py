@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, DataError
-from ..frontend.location import user_line, user_source
-from .operations import MapStep, RenameStep, SelectStep, Step, column_list, make_step, name_of
+from ..frontend.location import user_source
+from .operations import MapStep, RenameStep, SelectStep, Step, column_list, make_step, name_of, user_place
 from .parallel import Workers, add_note
 from .pipeline import Dataset
 from .rows import Row, stack, to_column_value
@@ -184,11 +184,12 @@ class BatchDataset(Stage):
     ):
         names: Sequence[str] = parent._columns
         self.batch_size, self.drop_remainder, self.per_batch_map = batch_size, drop_remainder, per_batch_map
+        self._prepared: Any = None  # what plan.py made of the table before it
         self._workers: Workers | None = None
         if per_batch_map is not None:
             step = make_step(per_batch_map, input_columns, output_columns, names)
             names = step.column_names(names)
-            self._map = _BatchMap(per_batch_map, step, tuple(parent._columns), batch_size, _here())
+            self._map = _BatchMap(per_batch_map, step, tuple(parent._columns), batch_size, user_place())
             if workers > 1:
                 label = f"per_batch_map {name_of(per_batch_map)}"
                 self._workers = Workers(self._map, workers, processes, label)
@@ -336,8 +337,3 @@ class WindowDataset(Stage):
 
     def _label(self) -> str:
         return f"skip({self._start})" if self._stop is None else f"take({self._stop})"
-
-
-def _here() -> str:
-    file, line = user_line()
-    return f"{file}:{line}"

@@ -49,9 +49,7 @@ class Table:
     @property
     def is_random(self) -> bool:
         """Whether some step draws anew each time."""
-        return any(
-            getattr(o, "is_random", False) for step in self.steps for o in getattr(step, "operations", ())
-        )
+        return any(step.is_random for step in self.steps)
 
     def with_step(self, step: Step) -> Table:
         return replace(self, steps=(*self.steps, step))

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from ..dtypes import DType, bool_
 from .index import Index, Var
@@ -39,18 +40,23 @@ class Scalar:
     """One element's value. `dtype` is its element type, `vars` the loop variables it depends on."""
 
     __slots__ = ()
+    operands: ClassVar[tuple[str, ...]] = ()  # the fields that hold scalars it is computed from, in order
     dtype: DType
     vars: frozenset[Var]
 
 
-def _vars(*parts: Scalar | Index | None) -> frozenset[Var]:
-    found: frozenset[Var] = frozenset()
-    for part in parts:
-        if isinstance(part, Index):
-            found |= part.vars()
-        elif part is not None:
-            found |= part.vars
-    return found
+@dataclass(frozen=True, eq=False)
+class Expression(Scalar):
+    """A scalar that depends on what its operands depend on."""
+
+    vars: frozenset[Var] = field(init=False)
+
+    def __post_init__(self) -> None:
+        fields = self.__dict__
+        found: frozenset[Var] = frozenset()
+        for name in self.operands:
+            found |= fields[name].vars
+        fields["vars"] = found  # past the check of frozen classes: there are very many of these
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +76,8 @@ class Load(Scalar):
     vars: frozenset[Var] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "vars", _vars(self.address, self.predicate))
+        found = self.address.vars()
+        object.__setattr__(self, "vars", found if self.predicate is None else found | self.predicate.vars)
 
     @property
     def dtype(self) -> DType:  # type: ignore[override]
@@ -78,15 +85,12 @@ class Load(Scalar):
 
 
 @dataclass(frozen=True, eq=False)
-class Unary(Scalar):
+class Unary(Expression):
     """neg abs sqrt floor ceil round(to even) trunc not. Other functions are expanded by loops/math.py."""
 
+    operands = ("x",)
     op: str
     x: Scalar
-    vars: frozenset[Var] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "vars", self.x.vars)
 
     @property
     def dtype(self) -> DType:  # type: ignore[override]
@@ -97,19 +101,16 @@ COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 
 
 @dataclass(frozen=True, eq=False)
-class Binary(Scalar):
+class Binary(Expression):
     """add sub mul div floor_div rem min max and or xor shl shr mulhi, and the comparisons (whose dtype is bool).
 
     Floats: min/max propagate NaN of either operand. Integers: div truncates; shr is logical on unsigned types.
     """
 
+    operands = ("x", "y")
     op: str
     x: Scalar
     y: Scalar
-    vars: frozenset[Var] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "vars", self.x.vars | self.y.vars)
 
     @property
     def dtype(self) -> DType:  # type: ignore[override]
@@ -117,16 +118,13 @@ class Binary(Scalar):
 
 
 @dataclass(frozen=True, eq=False)
-class Fma(Scalar):
+class Fma(Expression):
     """x * y + z with one rounding."""
 
+    operands = ("x", "y", "z")
     x: Scalar
     y: Scalar
     z: Scalar
-    vars: frozenset[Var] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "vars", self.x.vars | self.y.vars | self.z.vars)
 
     @property
     def dtype(self) -> DType:  # type: ignore[override]
@@ -134,17 +132,14 @@ class Fma(Scalar):
 
 
 @dataclass(frozen=True, eq=False)
-class PairDot(Scalar):
+class PairDot(Expression):
     """x.low * y.low + x.high * y.high + z in float32, where x and y are uint32 words of two bfloat16 each. How the
     three are rounded, and whether denormals count, is up to the processor."""
 
+    operands = ("x", "y", "z")
     x: Scalar
     y: Scalar
     z: Scalar
-    vars: frozenset[Var] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "vars", self.x.vars | self.y.vars | self.z.vars)
 
     @property
     def dtype(self) -> DType:  # type: ignore[override]
@@ -152,14 +147,11 @@ class PairDot(Scalar):
 
 
 @dataclass(frozen=True, eq=False)
-class Select(Scalar):
+class Select(Expression):
+    operands = ("condition", "x", "y")
     condition: Scalar
     x: Scalar
     y: Scalar
-    vars: frozenset[Var] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "vars", self.condition.vars | self.x.vars | self.y.vars)
 
     @property
     def dtype(self) -> DType:  # type: ignore[override]
@@ -167,27 +159,21 @@ class Select(Scalar):
 
 
 @dataclass(frozen=True, eq=False)
-class Cast(Scalar):
+class Cast(Expression):
     """Numeric conversion (float to int truncates toward zero and saturates; to bool is != 0)."""
 
+    operands = ("x",)
     x: Scalar
     dtype: DType
-    vars: frozenset[Var] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "vars", self.x.vars)
 
 
 @dataclass(frozen=True, eq=False)
-class Bitcast(Scalar):
+class Bitcast(Expression):
     """The same bits as another type of the same size."""
 
+    operands = ("x",)
     x: Scalar
     dtype: DType
-    vars: frozenset[Var] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "vars", self.x.vars)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +185,7 @@ class IndexValue(Scalar):
     vars: frozenset[Var] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "vars", _vars(self.index))
+        object.__setattr__(self, "vars", self.index.vars())
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,7 +199,7 @@ class InRange(Scalar):
     vars: frozenset[Var] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "vars", _vars(self.index))
+        object.__setattr__(self, "vars", self.index.vars())
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,6 +231,7 @@ class Read(Scalar):
 class LaneReduce(Scalar):
     """All active lanes of `x` combined ("add", "max", "min", "mul") into one uniform value, in a fixed tree order."""
 
+    operands = ("x",)
     combine: str
     x: Scalar
     vars: frozenset[Var] = frozenset()
@@ -261,9 +248,7 @@ def children(node: Scalar) -> list[Scalar]:
         return parts + [scalar for scalar in _computed(node.address)]
     if isinstance(node, IndexValue | InRange):
         return _computed(node.index)
-    return [
-        part for name in ("condition", "x", "y", "z") if isinstance(part := getattr(node, name, None), Scalar)
-    ]
+    return [getattr(node, name) for name in node.operands]
 
 
 def _computed(index: Index) -> list[Scalar]:

@@ -5,19 +5,16 @@ In: tensors (N, channels, height, width). Out: tensors (N, channels, height, wid
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..context import get_context
 from ..dtypes import as_dtype
 from ..errors import ArgumentError, ShapeError
 from ..frontend import functional as ops
 from ..frontend.cell import Cell
 from ..frontend.padding import check_pad_mode, four_sides, same_padding
-from ..frontend.parameter import Parameter
 from ..frontend.tensor import Tensor
-from .dense import check_floating, default_bias_bound, here, positive_int
+from .dense import check_floating, here, positive_int, weight_and_bias
 
 Pair = int | tuple[int, int]
 
@@ -55,6 +52,16 @@ def check_images(layer: str, x: Tensor, channels: int | None) -> None:
     check_floating(layer, x, expected)
 
 
+def check_groups(layer: str, in_channels: int, out_channels: int, group: int) -> None:
+    """Raise ArgumentError unless all three are positive ints and `group` divides both numbers of channels."""
+    positive_int(layer, in_channels=in_channels, out_channels=out_channels, group=group)
+    if in_channels % group or out_channels % group:
+        raise ArgumentError(
+            f"{layer}: group must divide in_channels and out_channels", **here(),
+            given=f"in_channels={in_channels}, out_channels={out_channels}, group={group}",
+        )  # fmt: skip
+
+
 class Conv2d(Cell):
     """2-d convolution (cross-correlation) of (N, in_channels, H, W) with `weight` (out, in / group, kernel...).
 
@@ -79,14 +86,7 @@ class Conv2d(Cell):
         dtype: object = "float32",
     ):
         super().__init__()
-        from ..common.initializer import HeUniform, Normal, Uniform, initializer
-
-        positive_int("Conv2d", in_channels=in_channels, out_channels=out_channels, group=group)
-        if in_channels % group or out_channels % group:
-            raise ArgumentError(
-                "Conv2d: group must divide in_channels and out_channels", **here(),
-                given=f"in_channels={in_channels}, out_channels={out_channels}, group={group}",
-            )  # fmt: skip
+        check_groups("Conv2d", in_channels, out_channels, group)
         if data_format != "NCHW":
             raise ArgumentError(
                 "Conv2d: unknown data_format", **here(), expected="'NCHW'", given=repr(data_format)
@@ -97,18 +97,10 @@ class Conv2d(Cell):
         self.padding = four_sides("Conv2d", padding)
         self.pad_mode = check_pad_mode("Conv2d", pad_mode, self.padding, ("same", "valid", "pad"))
         self.has_bias = bool(has_bias)
-        element_type = as_dtype(dtype)
         shape = (self.out_channels, self.in_channels // self.group, *self.kernel_size)
-        fan_in = math.prod(shape[1:])
-        first_release = get_context("compat") == "1.1"
-        if weight_init is None:
-            weight_init = Normal(0.01) if first_release else HeUniform(math.sqrt(5))
-        self.weight = Parameter(initializer(weight_init, shape, element_type))
-        self.bias: Parameter | None = None
-        if has_bias:
-            if bias_init is None:
-                bias_init = "zeros" if first_release else Uniform(default_bias_bound(fan_in))
-            self.bias = Parameter(initializer(bias_init, (self.out_channels,), element_type))
+        self.weight, self.bias = weight_and_bias(
+            weight_init, bias_init, shape, self.out_channels, self.has_bias, as_dtype(dtype)
+        )
 
     def construct(self, x: Tensor) -> Tensor:
         check_images("Conv2d", x, self.in_channels)

@@ -5,22 +5,19 @@ In: tensors (N, in_channels, height, width). Out: tensors (N, out_channels, heig
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from ..context import get_context
 from ..dtypes import as_dtype
 from ..errors import ArgumentError
 from ..frontend.cell import Cell
 from ..frontend.lift import lift
 from ..frontend.padding import Four, check_pad_mode, four_sides, same_padding
-from ..frontend.parameter import Parameter
 from ..frontend.tensor import Tensor
 from ..ir import Node, apply
 from ..ops import build
 from ..ops.contractions import Conv2dBackwardInput
-from .conv import Pair, check_images, pair
-from .dense import default_bias_bound, here, positive_int
+from .conv import Pair, check_groups, check_images, pair
+from .dense import here, weight_and_bias
 
 
 @lift
@@ -68,15 +65,8 @@ class Conv2dTranspose(Cell):
         dtype: object = "float32",
     ):
         super().__init__()
-        from ..common.initializer import HeUniform, Normal, Uniform, initializer
-
         layer = "Conv2dTranspose"
-        positive_int(layer, in_channels=in_channels, out_channels=out_channels, group=group)
-        if in_channels % group or out_channels % group:
-            raise ArgumentError(
-                f"{layer}: group must divide in_channels and out_channels", **here(),
-                given=f"in_channels={in_channels}, out_channels={out_channels}, group={group}",
-            )  # fmt: skip
+        check_groups(layer, in_channels, out_channels, group)
         self.in_channels, self.out_channels, self.group = int(in_channels), int(out_channels), int(group)
         self.kernel_size = pair(layer, "kernel_size", kernel_size)
         self.stride, self.dilation = pair(layer, "stride", stride), pair(layer, "dilation", dilation)
@@ -95,17 +85,10 @@ class Conv2dTranspose(Cell):
             )  # fmt: skip
         self.output_padding = extra
         self.has_bias = bool(has_bias)
-        element_type = as_dtype(dtype)
         shape = (self.in_channels, self.out_channels // self.group, *self.kernel_size)
-        first_release = get_context("compat") == "1.1"
-        if weight_init is None:
-            weight_init = Normal(0.01) if first_release else HeUniform(math.sqrt(5))
-        self.weight = Parameter(initializer(weight_init, shape, element_type))
-        self.bias: Parameter | None = None
-        if has_bias:
-            if bias_init is None:
-                bias_init = "zeros" if first_release else Uniform(default_bias_bound(math.prod(shape[1:])))
-            self.bias = Parameter(initializer(bias_init, (self.out_channels,), element_type))
+        self.weight, self.bias = weight_and_bias(
+            weight_init, bias_init, shape, self.out_channels, self.has_bias, as_dtype(dtype)
+        )
 
     def construct(self, x: Tensor) -> Tensor:
         check_images("Conv2dTranspose", x, self.in_channels)

@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from ..context import get_context
-from ..dtypes import as_dtype
+from ..dtypes import DType, as_dtype
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..frontend import functional as ops
 from ..frontend.cell import Cell
@@ -43,9 +43,25 @@ def positive_int(layer: str, **values: Any) -> None:
             )
 
 
-def default_bias_bound(fan_in: int) -> float:
-    """The default bias is U(-1/sqrt(fan_in), 1/sqrt(fan_in))."""
-    return 1.0 / math.sqrt(fan_in)
+def weight_and_bias(
+    weight_init: object, bias_init: object, shape: tuple[int, ...], outputs: int, has_bias: bool, dtype: DType
+) -> tuple[Parameter, Parameter | None]:
+    """The Parameters of a layer that multiplies: a weight of `shape` and, with `has_bias`, a bias of (outputs,).
+
+    Without initialisers of the user's both are U(-1/sqrt(fan_in), 1/sqrt(fan_in)), fan_in being the product of all axes of
+    the weight but the first; with `compat` "1.1" N(0, 0.01) and zeros.
+    """
+    from ..common.initializer import HeUniform, Normal, Uniform, initializer
+
+    first_release = get_context("compat") == "1.1"
+    if weight_init is None:
+        weight_init = Normal(0.01) if first_release else HeUniform(math.sqrt(5))
+    weight = Parameter(initializer(weight_init, shape, dtype))
+    if not has_bias:
+        return weight, None
+    if bias_init is None:
+        bias_init = "zeros" if first_release else Uniform(1.0 / math.sqrt(math.prod(shape[1:])))
+    return weight, Parameter(initializer(bias_init, (outputs,), dtype))
 
 
 class Dense(Cell):
@@ -67,24 +83,13 @@ class Dense(Cell):
         dtype: object = "float32",
     ):
         super().__init__()
-        from ..common.initializer import HeUniform, Normal, Uniform, initializer
-
         positive_int("Dense", in_channels=in_channels, out_channels=out_channels)
-        self.in_channels, self.out_channels, self.has_bias = (
-            int(in_channels),
-            int(out_channels),
-            bool(has_bias),
+        self.in_channels, self.out_channels = int(in_channels), int(out_channels)
+        self.has_bias, self.dtype = bool(has_bias), as_dtype(dtype)
+        shape = (self.out_channels, self.in_channels)
+        self.weight, self.bias = weight_and_bias(
+            weight_init, bias_init, shape, self.out_channels, self.has_bias, self.dtype
         )
-        self.dtype = as_dtype(dtype)
-        first_release = get_context("compat") == "1.1"
-        if weight_init is None:
-            weight_init = Normal(0.01) if first_release else HeUniform(math.sqrt(5))
-        self.weight = Parameter(initializer(weight_init, (self.out_channels, self.in_channels), self.dtype))
-        self.bias: Parameter | None = None
-        if has_bias:
-            if bias_init is None:
-                bias_init = "zeros" if first_release else Uniform(default_bias_bound(self.in_channels))
-            self.bias = Parameter(initializer(bias_init, (self.out_channels,), self.dtype))
         self.activation = get_activation(activation)
 
     def construct(self, x: Tensor) -> Tensor:

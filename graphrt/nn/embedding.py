@@ -5,8 +5,6 @@ In: integers of any shape. Out: floats of that shape with one more axis, the fea
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..dtypes import as_dtype
 from ..errors import ArgumentError, DTypeError
 from ..frontend import functional as ops
@@ -48,7 +46,7 @@ class Embedding(Cell):
                     "Embedding: padding_idx is no row of the table", **here(),
                     expected=f"0 to {self.vocab_size - 1}", given=repr(padding_idx),
                 )  # fmt: skip
-            rows = np.array(table.asnumpy())
+            rows = table.asnumpy()
             rows[padding_idx] = 0
             table = Tensor(rows)
         self.embedding_table = Parameter(table)

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..ir import Node, TensorType
-from ..ops.base import Contraction, ContractionOp, ElementOp
+from ..ops.base import Contraction, ContractionOp
 from ..schedule.bands import useful_share
-from ..schedule.fuse import Group, is_window
+from ..schedule.costs import is_plain
+from ..schedule.group import Group
 from ..schedule.plan import Slot
 
 
@@ -64,9 +65,8 @@ def _needed_elements(group: Group, slots: Mapping[Node, Slot]) -> tuple[list[Nod
     for node in computed:
         # Elementwise work and views need no more of an operand than is needed of them; windows, reductions and
         # contractions meet every element.
-        partial = isinstance(node.op, ElementOp) and not is_window(node.op)
         for operand in node.inputs:
-            count = needed[node] if partial else operand.type.size
+            count = needed[node] if is_plain(node) else operand.type.size
             needed[operand] = min(operand.type.size, needed.get(operand, 0) + count)
     return computed, needed
 

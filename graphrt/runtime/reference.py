@@ -96,3 +96,6 @@ class ReferenceSink:
         except KeyboardInterrupt:
             status = "interrupted"
         return SinkResult(losses[:done], done, status)
+
+    def stop(self) -> None:
+        """Nothing to do: a run asks `progress` after every step."""

@@ -193,7 +193,7 @@ class Sink:
             with interrupts_deferred() as interruption:
                 if CREW.run(self.program.address, workspace.address, workspace.threads):
                     return interruption.requested
-        with interrupts_deferred(self._stop) as interruption:
+        with interrupts_deferred(self.stop) as interruption:
             crew = POOL.reserve(workspace.threads - direct)
             try:
                 crew.start(lambda thread: self._entry(workspace.address, thread), first=int(direct))
@@ -207,7 +207,7 @@ class Sink:
                 if not crew.launched:
                     frame.status = driver.INTERRUPTED
                 elif frame.status == driver.RUNNING:
-                    self._stop()
+                    self.stop()
                     if direct:  # an exception struck before thread 0 entered: let the others out
                         self._entry(workspace.address, 0)
                 crew.join()
@@ -223,5 +223,7 @@ class Sink:
                 progress(done, losses[:done])
                 reported = now
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """End the run that is under way at its next step boundary; without one, do nothing. For signal handlers and other
+        threads: it takes no lock."""
         self._frame.stop = 1

@@ -24,8 +24,9 @@ from ..ops.copy import Copy
 from ..ops.patches import WindowPatches
 from ..ops.views import Broadcast, Reshape
 from .compose import Composer, scalar_constant
-from .fuse import SHORT_AXIS, stored_nodes
+from .costs import SHORT_AXIS
 from .layout import Layout, lanes_of, row_major
+from .storage import stored_nodes
 
 MINIMUM_FILL = 0.5  # the axis must fill at least this part of its lanes
 MINIMUM_WORK = 0.02  # sets that carry less of the step's contraction work stay row-major

@@ -15,7 +15,8 @@ from ..ops import views
 from ..ops.copy import Copy
 from .assign_layouts import Layouts, assign_layouts
 from .compose import scalar_constant
-from .fuse import Group, fuse
+from .fuse import fuse
+from .group import Group
 from .layout import Layout, row_major
 from .margins import add_margins
 

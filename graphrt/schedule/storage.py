@@ -1,22 +1,74 @@
-"""Which elementwise values are worth a place in memory, beyond what their own cost says (`fuse.stored_nodes`).
+"""Which values live in memory. Everything else is recomputed inside its readers.
 
-In: a graph and the nodes stored so far. Out: values that need no memory because they follow from their position, and
-values to store because they take the place of several others.
+In: a graph of primitive ops. Out: the nodes that get a place in memory: what no reader can compute itself, what would
+cost too much to compute again, and values that take the place of several others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..ir import Graph, Node
 from ..ops import views
-from ..ops.base import ElementOp
+from ..ops.base import ContractionOp, ElementOp
 from .compose import scalar_constant
+from .costs import (
+    DEPTH_LIMIT,
+    POSITIONAL_LIMIT,
+    element_cost,
+    inlined_cost,
+    is_plain,
+    is_virtual,
+    reads_per_element,
+    recompute_limit,
+)
 
-POSITIONAL_LIMIT = 3  # work up to which a value that reads nothing is computed wherever it is used
+
+def stored_nodes(graph: Graph, forced: Iterable[Node] = (), virtual: Iterable[Node] = ()) -> set[Node]:
+    """The nodes whose values live in memory (`forced` ones always do, `virtual` ones never)."""
+    users = graph.users()
+    roots = set(graph.roots) | set(forced)
+    stored: set[Node] = set()
+    free = _positional(graph)
+    repeats: dict[Node, float] = {}  # how often an element of the node is evaluated if it is inlined
+    for node in reversed(graph.nodes()):
+        times = 0.0
+        for user in set(users[node]):
+            times += reads_per_element(node, user) * (repeats[user] if user not in stored else 1.0)
+        repeats[node] = times
+        if node.is_input or scalar_constant(node) is not None or node in virtual:
+            continue
+        if is_virtual(node) and node not in roots:
+            continue
+        if (
+            isinstance(node.op, views.Constant)
+            or node in roots
+            or not isinstance(node.op, ElementOp)
+            or (
+                (times - 1.0) * inlined_cost(node) > recompute_limit(node)
+                and not (node in free and not any(isinstance(user.op, ContractionOp) for user in users[node]))
+            )
+        ):
+            stored.add(node)
+    stored |= _early_factors(graph, stored, users, roots)
+    _limit_depth(graph, stored)
+    return stored
 
 
-def positional(graph: Graph, element_cost: Callable[[Node], float]) -> set[Node]:
+def _limit_depth(graph: Graph, stored: set[Node]) -> None:
+    """Cut chains of inlined nodes that are longer than DEPTH_LIMIT."""
+    depth: dict[Node, int] = {}
+    for node in graph.nodes():
+        if node.is_input or node in stored:
+            depth[node] = 0
+            continue
+        depth[node] = 1 + max((depth[i] for i in node.inputs), default=0)
+        if depth[node] > DEPTH_LIMIT and isinstance(node.op, ElementOp):
+            stored.add(node)
+            depth[node] = 0
+
+
+def _positional(graph: Graph) -> set[Node]:
     """Values that follow from their position by little work, as a causal mask does: nothing is read to compute them."""
     work: dict[Node, float] = {}
     for node in graph.nodes():
@@ -29,12 +81,8 @@ def positional(graph: Graph, element_cost: Callable[[Node], float]) -> set[Node]
     return set(work)
 
 
-def early_factors(
-    graph: Graph,
-    stored: set[Node],
-    users: Mapping[Node, Sequence[Node]],
-    roots: set[Node],
-    is_plain: Callable[[Node], bool],
+def _early_factors(
+    graph: Graph, stored: set[Node], users: Mapping[Node, Sequence[Node]], roots: set[Node]
 ) -> set[Node]:
     """Elementwise values to store in place of two or more tensors that only they would still need later.
 
@@ -42,9 +90,8 @@ def early_factors(
     what was computed on the way. Its own operands are in registers where the activation is computed, so storing
     it costs one tensor and frees them.
     """
-    leaves: dict[
-        Node, frozenset[Node] | None
-    ] = {}  # stored tensors of the same size under a value; None: any other
+    # stored tensors of the same size under a value; None: any other
+    leaves: dict[Node, frozenset[Node] | None] = {}
     for node in graph.nodes():
         if node.is_input or not is_plain(node):
             leaves[node] = None if node.type.size > 1 else frozenset()

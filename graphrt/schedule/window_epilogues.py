@@ -8,25 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING
 
 from ..ir import Node
 from ..ops.base import ContractionOp
 from ..ops.windows import WindowArgMax, WindowGather
-
-if TYPE_CHECKING:
-    from .fuse import Group
+from .group import Group
+from .joining import accumulates_in_memory
 
 WINDOW_LIMIT = 4  # elements of the largest window a register tile should have to hold
 
-Readers = Callable[[Node], "Collection[Group | None]"]  # the groups that read a node; None: the caller does
+Readers = Callable[[Node], Collection[Group | None]]  # the groups that read a node; None: the caller does
 
 
 def is_window_epilogue(group: Group, consumer: Group, readers: Readers) -> bool:
     """Whether the consumer looks through windows that lie side by side at the result of a contraction (after its
     epilogue), every window can be whole in one register tile, and nobody but such consumers needs the result."""
-    from .fuse import accumulates_in_memory
-
     anchor, op = group.anchor, consumer.stores[0].op if len(consumer.stores) == 1 else None
     if anchor is None or not isinstance(anchor.op, ContractionOp) or accumulates_in_memory(anchor):
         return False

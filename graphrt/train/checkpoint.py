@@ -8,6 +8,7 @@ file; or Parameters by name, and a network that holds their values. The state of
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -240,8 +241,6 @@ def _report_missing(missing: list[str], unused: list[str], strict: bool) -> None
             at=user_source(), expected="a value for every parameter", given=text + hint,
             fix="rename with load_checkpoint(..., name_map=...), or load what fits with strict_load=False",
         )  # fmt: skip
-    import warnings
-
     warnings.warn(f"load_param_into_net: not loaded: {text}{hint}", stacklevel=3)
 
 

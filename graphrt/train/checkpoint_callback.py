@@ -62,10 +62,11 @@ class CheckpointConfig:
         remove_redundancy: bool = False,
         format: str = "safetensors",
     ):
-        for name in (
-            "save_checkpoint_steps", "save_checkpoint_seconds", "keep_checkpoint_max", "keep_checkpoint_per_n_minutes",
-        ):  # fmt: skip
-            value = locals()[name]
+        counts = {
+            "save_checkpoint_steps": save_checkpoint_steps, "save_checkpoint_seconds": save_checkpoint_seconds,
+            "keep_checkpoint_max": keep_checkpoint_max, "keep_checkpoint_per_n_minutes": keep_checkpoint_per_n_minutes,
+        }  # fmt: skip
+        for name, value in counts.items():
             if value is not None and (type(value) is not int or value < 0):
                 raise ArgumentError(
                     f"CheckpointConfig: {name} must be an int >= 0", at=user_source(), given=repr(value)
@@ -239,15 +240,13 @@ class ModelCheckpoint(Callback):
             write()
         else:
             self._writer.start(write)
-        self._saved_step, self._saved_time = (
-            parameters.cur_step_num,
-            time.monotonic(),
-        )  # not if Ctrl-C came first
+        # not if Ctrl-C came first
+        self._saved_step, self._saved_time = parameters.cur_step_num, time.monotonic()
 
     def _snapshot(self, parameters: CallbackParameters) -> Snapshot:
         config = self._config
         if config.saved_network is not None:
-            arrays = {p.name: p.asnumpy().copy() for p in config.saved_network.get_parameters()}
+            arrays = {p.name: p.asnumpy() for p in config.saved_network.get_parameters()}
             snapshot = Snapshot(arrays, {})
         else:
             snapshot = parameters.training_state.capture(parameters)

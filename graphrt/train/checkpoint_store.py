@@ -31,7 +31,7 @@ _MANIFEST = re.compile(r"(?P<prefix>.+)-(?P<epoch>\d+)_(?P<step>\d+)\.json")
 
 @dataclass(frozen=True)
 class Manifest:
-    """`number`: how many checkpoints were saved in this directory before. `path`: the file of arrays it seals."""
+    """`number`: counts the checkpoints of a directory in the order they were saved, from 1. `path`: the file of arrays it seals."""
 
     path: Path
     prefix: str
@@ -65,7 +65,7 @@ def save(path: Path, content: bytes, *, epoch: int, step: int, number: int) -> M
     Raises CheckpointError if the system refuses; all other checkpoints are then as they were.
     """
     digest = hashlib.sha256(content).hexdigest()
-    manifest = Manifest(path, "", number, epoch, step, len(content), digest)
+    manifest = Manifest(path, prefix_of(path) or "", number, epoch, step, len(content), digest)
     try:
         durable.publish(path.parent, [(path.name, content), (manifest.seal.name, _text(manifest))])
     except OSError as error:

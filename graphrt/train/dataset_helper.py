@@ -25,7 +25,7 @@ from ..frontend.location import user_source
 from ..frontend.tensor import Tensor
 from ..runtime.workers import interrupts_deferred
 from .arguments import check_dataset, check_positive, check_sink_size
-from .feed import BlockSteps, empty_dataset
+from .feed import empty_dataset
 from .model import Model
 from .monitors import non_finite_loss
 from .source import StepSource, watching
@@ -125,7 +125,7 @@ class _Sinks:
         key = (self._model._parts.key(), get_context("engine"), get_context("threads"))
         if self._source is None or key != self._key:
             position = None if self._source is None else self._source.position
-            if isinstance(self._source, BlockSteps):
+            if self._source is not None:
                 self._source.close()
             self._source, self._key = self._model._source(self._dataset), key
             if position is not None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..dataset.pipeline import Dataset
+from .evaluate import modes_kept
 from .hooks import CallbackList, CallbackParameters
 from .loop import run_epochs
 
@@ -57,15 +58,12 @@ def _kept(model: Model, datasets: list[Dataset]) -> Iterator[None]:
     """Parameters, training flags and passes over the data are put back at the end."""
     cells = list(model._parts.cells())
     parameters = {id(p): (p, p.asnumpy()) for cell in cells for p in cell.get_parameters(expand=False)}
-    modes = [(cell, cell.training) for cell in cells]
-    passes = [dataset._passes for dataset in datasets]
+    upcoming = [dataset._upcoming_epoch() for dataset in datasets]
     try:
-        yield
+        with modes_kept(cells):
+            yield
     finally:
         for parameter, value in parameters.values():
             parameter.set_data(value)
-        for cell, mode in modes:
-            if cell.training != mode:
-                cell.training = mode
-        for dataset, place in zip(datasets, passes):
-            dataset._passes = place
+        for dataset, epoch in zip(datasets, upcoming):
+            dataset._go_to_epoch(epoch)

@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from ..context import get_context
 from ..dataset.plan import ResidentPlan
 from ..dtypes import float64
 from ..frontend.parameter import Parameter, assign
 from ..nn.metrics import Metric
 from .evaluate import batch_types
-from .source import CompiledStep
+from .source import compiled_step
 from .step import trace_gathered
 
 MetricInputs = Callable[[Metric, Sequence[Any]], Sequence[Any]]
@@ -40,20 +39,14 @@ class EvaluationSink:
         plan: ResidentPlan,
         inputs_of: MetricInputs,
     ):
-        from ..compiler import compile_sink
-
         self._forward, self._metrics, self._inputs_of = forward, metrics, inputs_of
         self._sums: dict[str, list[Parameter]] = {name: [] for name in metrics}
         sizes = [("eval_step", plan.batch_size), ("eval_step_ragged", plan.ragged_size)]
         types = batch_types(plan.columns)
-        traces = tuple(
+        traces = [
             trace_gathered(self._step, types, plan.transforms, size, name) for name, size in sizes if size
-        )
-        sink = compile_sink(
-            traces[0].graph, traces[1].graph if len(traces) > 1 else None, size=plan.size,
-            batch_size=plan.batch_size, shuffle=False, seed=0, threads=get_context("threads"),
-        )  # fmt: skip
-        self._compiled = CompiledStep(sink, traces)
+        ]
+        self._compiled = compiled_step(traces, size=plan.size, batch_size=plan.batch_size)
 
     def _step(self, *batch: Any) -> Any:
         """One batch: the sums grow. The result is what a sink wants for a loss: a finite number."""

@@ -6,7 +6,7 @@ arrives transformed from Python. Every batch shape (the ragged last one too) has
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -34,14 +34,21 @@ TraceBatch = Callable[[dict[str, TensorType], Transforms], Traced]
 def inference(*parts: Any) -> Iterator[None]:
     """All Cells of `parts` are in inference mode inside, and as they were afterwards."""
     cells = [cell for part in parts if hasattr(part, "cells_and_names") for _, cell in part.cells_and_names()]
-    before = [cell.training for cell in cells]
-    try:
+    with modes_kept(cells):
         for cell in cells:
             if cell.training:
                 cell.training = False
         yield
+
+
+@contextmanager
+def modes_kept(cells: Iterable[Any]) -> Iterator[None]:
+    """Whatever is done to them inside, the Cells are in training or inference mode as before afterwards."""
+    before = [(cell, cell.training) for cell in cells]
+    try:
+        yield
     finally:
-        for cell, training in zip(cells, before):
+        for cell, training in before:
             if cell.training != training:
                 cell.training = training
 

@@ -109,7 +109,7 @@ class _Ring:
         self._first: Row | None = None
 
     def keys_now(self) -> tuple[np.ndarray, ...]:
-        return tuple(key.asnumpy().copy() for key in self._keys)
+        return tuple(key.asnumpy() for key in self._keys)
 
     def put_keys(self, values: tuple[np.ndarray, ...]) -> None:
         for key, value in zip(self._keys, values):

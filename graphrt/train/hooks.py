@@ -69,9 +69,8 @@ class Callback:
 
     per_step = False
     runs_last = False  # among the callbacks of a run: sees what the others have done (ModelCheckpoint)
-    records = (
-        False  # step_end only takes down what was done: it runs first, and Ctrl-C does not come in between
-    )
+    # step_end only takes down what was done: it runs first, and Ctrl-C does not come in between
+    records = False
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs of this callback: numbers, strings, arrays, lists and dicts (tuples come back as

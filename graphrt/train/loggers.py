@@ -24,14 +24,12 @@ from .rates import rate_value, scalar_rates
 class _EpochLog(Callback):
     """Base: gathers one record per epoch and hands it to `write_epoch`."""
 
-    _file: TextIO | None = None
-
     def __init__(self) -> None:
         self._sum, self._count, self._last = 0.0, 0, float("nan")  # of the losses of this epoch
         self._started = 0.0
 
-    def write_epoch(self, record: dict[str, Any], step: int) -> None:
-        """Write the entries of one epoch; `step`: how many steps this call of train has done."""
+    def write_epoch(self, record: dict[str, Any]) -> None:
+        """Write the entries of one epoch."""
         raise NotImplementedError
 
     def epoch_begin(self, run_context: RunContext) -> None:
@@ -44,16 +42,10 @@ class _EpochLog(Callback):
         self._last = float(losses[-1])
 
     def state_dict(self) -> dict[str, Any]:
-        state = {"sum": self._sum, "count": self._count, "last": self._last}
-        if self._file is not None:
-            self._file.flush()
-            state["bytes"] = os.fstat(self._file.fileno()).st_size
-        return state
+        return {"sum": self._sum, "count": self._count, "last": self._last}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._sum, self._count, self._last = state["sum"], state["count"], state["last"]
-        if self._file is not None and os.fstat(self._file.fileno()).st_size > state["bytes"]:
-            self._file.truncate(state["bytes"])  # what was written after the checkpoint comes again
 
     def epoch_end(self, run_context: RunContext) -> None:
         parameters = run_context.original_args()
@@ -68,7 +60,7 @@ class _EpochLog(Callback):
         for name, value in (parameters.get("eval_results") or {}).items():
             plain = np.asarray(value).tolist()
             record[f"eval_{name}" if name in record else name] = plain
-        self.write_epoch(record, int(parameters.cur_step_num))
+        self.write_epoch(record)
 
 
 def _rates(parameters: CallbackParameters) -> dict[str, float]:
@@ -77,20 +69,49 @@ def _rates(parameters: CallbackParameters) -> dict[str, float]:
     return {f"learning_rate_{k}" if k else "learning_rate": value for k, value in enumerate(values)}
 
 
-def _open(kind: str, path: Any, append: bool, run_context: RunContext) -> TextIO:
-    """The file to write; its folder is made. A resumed run continues its file. ArgumentError if that is not possible."""
-    append = append or run_context.original_args().get("resumed_from") is not None
-    try:
-        target = Path(os.fspath(path))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return open(target, "a" if append else "w", encoding="utf-8", newline="")
-    except (OSError, TypeError) as error:
-        raise ArgumentError(
-            f"{kind}: the file cannot be written", at=user_source(), given=repr(path), expected=str(error)
-        ) from None
+class _TextLog(_EpochLog):
+    """Base: the records go to a text file, which is open while training runs.
+
+    Its folder is made. A resumed run continues its file from where it was at the checkpoint, `append` any file. Raises
+    ArgumentError if it cannot be written."""
+
+    _file: TextIO | None = None
+
+    def __init__(self, filename: Any, append: bool):
+        super().__init__()
+        self._filename, self._append = filename, bool(append)
+
+    def begin(self, run_context: RunContext) -> None:
+        append = self._append or run_context.original_args().get("resumed_from") is not None
+        try:
+            target = Path(os.fspath(self._filename))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(target, "a" if append else "w", encoding="utf-8", newline="")  # noqa: SIM115 (see `end`)
+        except (OSError, TypeError) as error:
+            raise ArgumentError(
+                f"{type(self).__name__}: the file cannot be written", at=user_source(), given=repr(self._filename),
+                expected=str(error),
+            ) from None  # fmt: skip
+
+    def end(self, run_context: RunContext) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def state_dict(self) -> dict[str, Any]:
+        state = super().state_dict()
+        if self._file is not None:
+            self._file.flush()
+            state["bytes"] = os.fstat(self._file.fileno()).st_size
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        if self._file is not None and os.fstat(self._file.fileno()).st_size > state["bytes"]:
+            self._file.truncate(state["bytes"])  # what was written after the checkpoint comes again
 
 
-class CSVLogger(_EpochLog):
+class CSVLogger(_TextLog):
     """Writes a line per epoch to a CSV file: epoch, step, loss (mean), last_loss, seconds, learning_rate, metrics.
 
     `filename`: written anew by each run, continued by a resumed one and with `append=True`. The header has the columns of the first
@@ -101,19 +122,20 @@ class CSVLogger(_EpochLog):
     def __init__(
         self, filename: Any, separator: str = ",", append: bool = False, columns: list[str] | None = None
     ):
-        super().__init__()
+        super().__init__(filename, append)
         if not isinstance(separator, str) or len(separator) != 1:
             raise ArgumentError(
                 "CSVLogger: separator must be one character", at=user_source(), given=repr(separator)
             )
-        self._filename, self._separator, self._append = filename, separator, bool(append)
+        self._separator = separator
         self._columns = list(columns) if columns else None
         self._writer: Any = None
 
     def begin(self, run_context: RunContext) -> None:
-        self._file, self._writer = _open("CSVLogger", self._filename, self._append, run_context), None
+        super().begin(run_context)
+        self._writer = None
 
-    def write_epoch(self, record: dict[str, Any], step: int) -> None:
+    def write_epoch(self, record: dict[str, Any]) -> None:
         assert self._file is not None
         if self._writer is None:
             self._writer = csv.DictWriter(
@@ -125,13 +147,8 @@ class CSVLogger(_EpochLog):
         self._writer.writerow(record)
         self._file.flush()
 
-    def end(self, run_context: RunContext) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
-
-class JSONLogger(_EpochLog):
+class JSONLogger(_TextLog):
     """Writes a JSON object per epoch, one per line (JSON Lines), with the entries of `CSVLogger`.
 
     `per_step=True`: before it a line `{"epoch": 1, "step": 17, "loss": 0.3}` for every step. `append`: continue the
@@ -139,11 +156,8 @@ class JSONLogger(_EpochLog):
     """
 
     def __init__(self, filename: Any, append: bool = False, per_step: bool = False):
-        super().__init__()
-        self._filename, self._append, self._steps = filename, bool(append), bool(per_step)
-
-    def begin(self, run_context: RunContext) -> None:
-        self._file = _open("JSONLogger", self._filename, self._append, run_context)
+        super().__init__(filename, append)
+        self._steps = bool(per_step)
 
     def step_end(self, run_context: RunContext) -> None:
         super().step_end(run_context)
@@ -153,7 +167,7 @@ class JSONLogger(_EpochLog):
             for step, loss in enumerate(parameters.losses.tolist(), first):
                 self._line({"epoch": parameters.cur_epoch_num, "step": step, "loss": loss})
 
-    def write_epoch(self, record: dict[str, Any], step: int) -> None:
+    def write_epoch(self, record: dict[str, Any]) -> None:
         self._line(record)
         assert self._file is not None
         self._file.flush()
@@ -161,11 +175,6 @@ class JSONLogger(_EpochLog):
     def _line(self, record: dict[str, Any]) -> None:
         assert self._file is not None
         self._file.write(json.dumps(_finite(record), allow_nan=False) + "\n")
-
-    def end(self, run_context: RunContext) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
 
 def _finite(value: Any) -> Any:
@@ -211,7 +220,7 @@ class TensorBoardLogger(_EpochLog):
         for step in range(first + (-first) % self._every, parameters.cur_step_num + 1, self._every):
             self._writer.add_scalar("step/loss", float(parameters.losses[step - first]), step)
 
-    def write_epoch(self, record: dict[str, Any], step: int) -> None:
+    def write_epoch(self, record: dict[str, Any]) -> None:
         for name, value in record.items():
             if name not in ("epoch", "step") and isinstance(value, (int, float)):
                 self._writer.add_scalar(f"epoch/{name}", value, record["epoch"])

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..amp import training as amp
-from ..context import compilation_settings, get_context, seed_generation
+from ..context import compilation_settings, seed_generation
 from ..dataset.pipeline import Dataset
 from ..dataset.plan import ResidentPlan, resident_plan
 from ..errors import ArgumentError
@@ -32,7 +32,7 @@ from .hooks import CallbackList, CallbackParameters, as_callbacks
 from .loop import run_epochs
 from .progress import ProgressBar
 from .resume import begin_at_epoch, read_for_resume
-from .source import CompiledStep, ResidentSteps, StepSource
+from .source import CompiledStep, ResidentSteps, StepSource, compiled_step
 from .step import Parts, trace_sink_step
 from .training_state import TrainingState
 
@@ -208,7 +208,7 @@ class Model:
         users = as_callbacks(callbacks)
         history = next((callback for callback in users if isinstance(callback, History)), None) or History()
         bars = [] if any(isinstance(callback, ProgressBar) for callback in users) else [ProgressBar(progress)]
-        # History first: it must know about a loss before a monitor raises for it
+        # wherever they stand, histories know about a loss before a monitor raises for it (`Callback.records`)
         hidden = [] if history in users else [history]
         resumed = None if resume is None else read_for_resume(resume)
         if resumed is not None:
@@ -261,9 +261,7 @@ class Model:
 
     def _training_source(self, dataset: Dataset) -> StepSource:
         """Where the training steps on `dataset` come from, with all Cells in training mode."""
-        for part in (self._parts.network, self._parts.loss_fn):
-            if hasattr(part, "set_train"):
-                part.set_train(True)
+        self._parts.set_train()
         return self._source(dataset)
 
     def _source(self, dataset: Dataset) -> StepSource:
@@ -282,20 +280,16 @@ class Model:
         """The compiled sink of a plan, from the cache if this model has trained on such data before."""
 
         def build() -> CompiledStep:
-            from ..compiler import compile_sink
-
             types = batch_types(plan.columns)
             sizes = [("train_step", plan.batch_size), ("train_step_ragged", plan.ragged_size)]
-            traces = tuple(
+            traces = [
                 trace_sink_step(self._parts, types, plan.transforms, size, name)
                 for name, size in sizes
                 if size
+            ]
+            return compiled_step(
+                traces, size=plan.size, batch_size=plan.batch_size, shuffle=plan.shuffle, seed=plan.seed
             )
-            sink = compile_sink(
-                traces[0].graph, traces[1].graph if len(traces) > 1 else None, size=plan.size,
-                batch_size=plan.batch_size, shuffle=plan.shuffle, seed=plan.seed, threads=get_context("threads"),
-            )  # fmt: skip
-            return CompiledStep(sink, traces)
 
         return self._cached(("resident", plan.signature()), build)
 
@@ -303,14 +297,8 @@ class Model:
         """The compiled sink over a block of `size` samples that Python fills."""
 
         def build() -> CompiledStep:
-            from ..compiler import compile_sink
-
             traced = trace_sink_step(self._parts, types, {}, batch_size, "train_step")
-            sink = compile_sink(
-                traced.graph, None, size=size, batch_size=batch_size, shuffle=False, seed=0,
-                threads=get_context("threads"),
-            )  # fmt: skip
-            return CompiledStep(sink, (traced,))
+            return compiled_step([traced], size=size, batch_size=batch_size)
 
         return self._cached(("block", tuple(types.items()), size, batch_size), build)
 

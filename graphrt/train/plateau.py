@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import ArgumentError
 from ..frontend.location import user_source, warn_user
 from .hooks import Callback, CallbackParameters, RunContext
-from .rates import adjustable_rates, scale_rates
+from .rates import adjustable_rates, rate_value
 from .report import emit, last_loss
 
 # metrics for which more is better, by a part of their name
@@ -135,9 +135,7 @@ class EarlyStopping(Monitor):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         self.best_epoch, self._best_weights = state["best_epoch"], state["best_weights"]
-        if (
-            state["stopped_epoch"] and self._is_over()
-        ):  # with more patience than it had then, training goes on
+        if state["stopped_epoch"] and self._is_over():  # with more patience than it had, training goes on
             self.stopped_epoch = state["stopped_epoch"]
             self._run_context.request_stop()
 
@@ -160,8 +158,7 @@ class EarlyStopping(Monitor):
             self.stopped_epoch = parameters.cur_epoch_num
             run_context.request_stop()
             for parameter in _weights(parameters) if self._best_weights else ():
-                # a resumed run has its arrays as lists
-                parameter.set_data(np.asarray(self._best_weights[parameter.name], parameter.dtype.numpy))
+                parameter.set_data(self._best_weights[parameter.name])
             if self._best_weights and self.verbose:
                 emit(f"Restoring the weights of the best epoch, {self.best_epoch}.")
 
@@ -221,8 +218,24 @@ class ReduceLROnPlateau(Monitor):
             self.best, self.wait = value, 0
         elif self.cooldown_counter == 0:
             self.wait += 1
-            if self.wait >= self.patience and scale_rates(parameters, self.factor, self.min_lr, self.verbose):
+            if self.wait >= self.patience and self._reduce(parameters):
                 self.cooldown_counter, self.wait = self.cooldown, 0
+
+    def _reduce(self, parameters: CallbackParameters) -> bool:
+        """Multiply every scalar learning rate by `factor`, down to `min_lr`; whether any changed."""
+        changed = False
+        for rate in adjustable_rates("ReduceLROnPlateau", parameters):
+            old = rate_value(rate)
+            new = max(old * self.factor, self.min_lr)
+            if new < old:
+                rate.set_data(new)
+                changed = True
+                if self.verbose:
+                    epoch = parameters.cur_epoch_num
+                    emit(
+                        f"Epoch {epoch:05d}: ReduceLROnPlateau reducing learning rate to {rate_value(rate):g}."
+                    )
+        return changed
 
 
 def _weights(parameters: CallbackParameters) -> list[Any]:

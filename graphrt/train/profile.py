@@ -5,8 +5,6 @@ In: the parts of a Model, a dataset. Out: a `Profile`. The model's parameters an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,7 +16,7 @@ from ..errors import ArgumentError
 from ..frontend.location import user_source
 from ..runtime.ceilings import machine_ceilings
 from ..runtime.profile import Profile, from_windows, measure
-from .evaluate import batch_types
+from .evaluate import batch_types, modes_kept
 from .feed import empty_dataset, not_batched
 from .step import Parts, trace_sink_step
 
@@ -42,7 +40,8 @@ def profile_training(parts: Parts, dataset: Dataset, steps: int) -> Profile:
         raise empty_dataset()
     threads = get_context("threads") or default_threads()
     stages: dict[str, Any] = {}
-    with _training(parts):
+    with modes_kept(parts.cells()):
+        parts.set_train()
         traced = trace_sink_step(
             parts, batch_types(plan.columns), plan.transforms, plan.batch_size, "train_step"
         )
@@ -63,20 +62,6 @@ def profile_training(parts: Parts, dataset: Dataset, steps: int) -> Profile:
     if profile.gflops * 1e9 > profile.ceilings.flops:  # they were measured when the machine was busy
         profile = from_windows(windows, schedule, machine_ceilings(sink.threads, refresh=True), name)
     return profile
-
-
-@contextmanager
-def _training(parts: Parts) -> Iterator[None]:
-    """Cells in training mode, and back as they were."""
-    modes = [(cell, cell.training) for cell in parts.cells()]
-    for part in (parts.network, parts.loss_fn):
-        if hasattr(part, "set_train"):
-            part.set_train(True)
-    try:
-        yield
-    finally:
-        for cell, mode in modes:
-            cell.training = mode
 
 
 def _streamed_plan(dataset: Dataset) -> ResidentPlan:

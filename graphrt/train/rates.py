@@ -14,7 +14,6 @@ from ..errors import ArgumentError
 from ..frontend.location import user_source
 from ..frontend.parameter import Parameter
 from .hooks import Callback, CallbackParameters, RunContext
-from .report import emit
 
 
 def find_optimizer(parameters: CallbackParameters) -> Any:
@@ -92,18 +91,3 @@ def _usable(value: Any) -> bool:
         return math.isfinite(float(value)) and float(value) >= 0
     except (TypeError, ValueError):
         return False
-
-
-def scale_rates(parameters: CallbackParameters, factor: float, minimum: float, verbose: bool) -> bool:
-    """Multiply every scalar learning rate by `factor`, down to `minimum`; whether any changed."""
-    changed = False
-    for rate in adjustable_rates("ReduceLROnPlateau", parameters):
-        old = rate_value(rate)
-        new = max(old * factor, minimum)
-        if new < old:
-            rate.set_data(new)
-            changed = True
-            if verbose:
-                epoch = parameters.cur_epoch_num
-                emit(f"Epoch {epoch:05d}: ReduceLROnPlateau reducing learning rate to {rate_value(rate):g}.")
-    return changed

@@ -5,12 +5,13 @@ In: a compiled sink and its data. Out: `run(steps)`: so many training steps, wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
+from ..context import get_context
 from ..dataset.plan import ResidentPlan
 from ..frontend.parameter import Parameter
 from ..frontend.trace import Traced
@@ -94,9 +95,8 @@ class CompiledStep:
     traces: tuple[Traced, ...]
 
     def stop(self) -> None:
-        """End a native sink that is running at its next step boundary (the interpreter asks `progress` instead)."""
-        if hasattr(self.sink, "_stop"):
-            self.sink._stop()
+        """End the run that is under way at its next step boundary (the interpreter asks `progress` instead)."""
+        self.sink.stop()
 
     @property
     def state(self) -> dict[str, np.ndarray]:
@@ -112,6 +112,20 @@ class CompiledStep:
     def cells(self) -> dict[int, Any]:
         """id -> every Cell that ran in the step."""
         return {id(cell): cell for traced in self.traces for cell in traced.cells}
+
+
+def compiled_step(
+    traces: Sequence[Traced], *, size: int, batch_size: int, shuffle: bool = False, seed: int = 0
+) -> CompiledStep:
+    """The step of `traces`, looped over `size` samples: over full batches, and with a second trace over the ragged one at
+    the end of a pass, too."""
+    from ..compiler import compile_sink
+
+    sink = compile_sink(
+        traces[0].graph, traces[1].graph if len(traces) > 1 else None, size=size, batch_size=batch_size,
+        shuffle=shuffle, seed=seed, threads=get_context("threads"),
+    )  # fmt: skip
+    return CompiledStep(sink, tuple(traces))
 
 
 class ResidentSteps:

@@ -51,6 +51,12 @@ class Parts:
                 for _, cell in part.cells_and_names():
                     yield cell
 
+    def set_train(self) -> None:
+        """Put the network and the loss function into training mode."""
+        for part in (self.network, self.loss_fn):
+            if hasattr(part, "set_train"):
+                part.set_train(True)
+
     def key(self) -> tuple[Any, ...]:
         """What a compiled step depends on besides the data: other parts, modes or parameters need another one."""
         cells = tuple((id(cell), cell.training, vars(cell).get("_precision")) for cell in self.cells())

@@ -96,7 +96,7 @@ class TrainingState:
 
     def capture(self, parameters: CallbackParameters) -> Snapshot:
         """The run as it is now, between two steps. The arrays are copies."""
-        arrays = {name: p.asnumpy().copy() for name, p in self.parameters().items()}
+        arrays = {name: p.asnumpy() for name, p in self.parameters().items()}
         arrays[LOSSES] = self._history.losses
         position = self._source.position
         arrays |= {f"{INTERNAL}position.{name}": array for name, array in position.pop("arrays", {}).items()}

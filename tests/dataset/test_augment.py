@@ -18,6 +18,21 @@ def images(*shape, dtype=np.uint8):
     return np.random.default_rng(0).integers(1, 256, shape).astype(dtype)
 
 
+def in_every_form(make, batch, times=1):
+    """What the transform makes of `batch` so many times in a row: in Python, interpreted, natively, from one seed."""
+    graphrt.set_seed(4)
+    transform = make()
+    results = [[transform.batch(batch) for _ in range(times)]]
+    graphrt.set_seed(4)
+    traced = trace(make().symbolic, (graphrt.Tensor(batch),))
+    results.append([traced.run_reference([batch]).asnumpy() for _ in range(times)])
+    graphrt.set_seed(4)
+    traced = trace(make().symbolic, (graphrt.Tensor(batch),))
+    executable = compile_graph(traced.graph)
+    results.append([executable(batch, state=traced.state)[0].copy() for _ in range(times)])
+    return results
+
+
 CASES = [
     (lambda: vision.RandomCrop(6, padding=2), images(9, 6, 6, 3)),
     (lambda: vision.RandomCrop((3, 5)), images(4, 7, 5, 1)),
@@ -38,19 +53,7 @@ CASES = [
 
 @pytest.mark.parametrize(("make", "batch"), CASES, ids=[f"{k}" for k in range(len(CASES))])
 def test_python_interpreter_and_native_code_draw_the_same(make, batch):
-    results = []
-    for form in ("batch", "interpreter", "native"):
-        graphrt.set_seed(4)
-        transform = make()
-        if form == "batch":
-            results.append([transform.batch(batch) for _ in range(3)])
-            continue
-        traced = trace(transform.symbolic, (graphrt.Tensor(batch),))
-        if form == "interpreter":
-            results.append([traced.run_reference([batch]).asnumpy() for _ in range(3)])
-        else:
-            executable = compile_graph(traced.graph)
-            results.append([executable(batch, state=traced.state)[0].copy() for _ in range(3)])
+    results = in_every_form(make, batch, times=3)
     for other in results[1:]:
         for expected, found in zip(results[0], other):
             assert found.dtype == expected.dtype == batch.dtype
@@ -59,43 +62,23 @@ def test_python_interpreter_and_native_code_draw_the_same(make, batch):
 
 
 def test_colours_change_the_same_everywhere_and_stay_in_their_range():
-    batch, results = images(6, 5, 4, 3), []
-    for form in ("batch", "interpreter", "native"):
-        graphrt.set_seed(4)
-        transform = vision.RandomColorAdjust(0.5, (0.2, 1.9), 0.8, 0.3)
-        if form == "batch":
-            results.append(transform.batch(batch))
-            continue
-        traced = trace(transform.symbolic, (graphrt.Tensor(batch),))
-        if form == "interpreter":
-            results.append(traced.run_reference([batch]).asnumpy())
-        else:
-            results.append(compile_graph(traced.graph)(batch, state=traced.state)[0])
-    for found in results[1:]:
+    batch = images(6, 5, 4, 3)
+    [expected], *others = in_every_form(lambda: vision.RandomColorAdjust(0.5, (0.2, 1.9), 0.8, 0.3), batch)
+    for [found] in others:
         assert found.dtype == np.uint8
-        assert np.abs(found.astype(int) - results[0].astype(int)).max() <= 1
-    assert not np.array_equal(results[0], batch)
+        assert np.abs(found.astype(int) - expected.astype(int)).max() <= 1
+    assert not np.array_equal(expected, batch)
     same = vision.RandomColorAdjust((1, 1), (1, 1))
     assert np.array_equal(same.batch(batch), batch)
 
 
 @pytest.mark.parametrize("shape", [(40, 9, 12, 3), (40, 7, 5)])
 def test_resized_windows_are_the_same_everywhere(shape):
-    batch, results = images(*shape), []
-    for form in ("batch", "interpreter", "native"):
-        graphrt.set_seed(4)
-        transform = vision.RandomResizedCrop((6, 4), (0.2, 0.9))
-        if form == "batch":
-            results.append(transform.batch(batch))
-            continue
-        traced = trace(transform.symbolic, (graphrt.Tensor(batch),))
-        if form == "interpreter":
-            results.append(traced.run_reference([batch]).asnumpy())
-        else:
-            results.append(compile_graph(traced.graph)(batch, state=traced.state)[0])
-    for found in results[1:]:
+    batch = images(*shape)
+    [expected], *others = in_every_form(lambda: vision.RandomResizedCrop((6, 4), (0.2, 0.9)), batch)
+    for [found] in others:
         assert found.dtype == np.uint8 and found.shape == (40, 6, 4, *shape[3:])
-        difference = np.abs(found.astype(int) - results[0].astype(int))
+        difference = np.abs(found.astype(int) - expected.astype(int))
         assert difference.max() <= 1 and (difference > 0).mean() < 0.01
 
 

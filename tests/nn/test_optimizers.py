@@ -126,6 +126,17 @@ def test_weight_decay_skips_beta_and_gamma_unless_grouped():
     assert [p.item() for p in parameters] == [0.5, 0.5, 0.5]
 
 
+def test_the_steps_before_the_formula_have_names_for_own_optimizers():
+    w, g = Parameter(np.ones((2, 3), np.float32), name="w"), np.arange(6, dtype=np.float32).reshape(2, 3)
+    group = {"params": [w], "weight_decay": 0.5, "grad_centralization": True}
+    optimizer = nn.SGD([group], 0.1, loss_scale=4.0)
+    assert np.array_equal(optimizer.scale_grad((Tensor(g),))[0].asnumpy(), g / 4)
+    assert np.array_equal(optimizer.decay_weight((Tensor(g),))[0].asnumpy(), g + 0.5)
+    (centred,) = optimizer.gradients_centralization((Tensor(g),))
+    assert np.array_equal(centred.asnumpy(), [[-1, 0, 1], [-1, 0, 1]])
+    assert optimizer.get_weight_decay() == (0.5,)
+
+
 def test_states_are_named_after_their_parameters():
     net = nn.SequentialCell(nn.Dense(2, 1))
     adam = nn.Adam(net.trainable_params())

@@ -185,6 +185,17 @@ def test_progress_is_reported_and_its_exception_ends_the_run():
     assert sink.run(3, [x], state).status == "finished"
 
 
+def test_stop_ends_the_run_under_way_and_no_other():
+    x, state = handwritten.data(13), handwritten.weights()
+    sink = make(13, 4)
+    sink.stop()
+    assert sink.run(3, [x], state).status == "finished"
+    result = sink.run(100_000_000, [x], state, lambda done, losses: sink.stop())
+    assert result.status == "interrupted" and 0 < result.done < 100_000_000
+    assert len(result.losses) == result.done == sink.position["step"] - 3
+    assert sink.run(3, [x], state).status == "finished"
+
+
 def interrupt_after(seconds):
     timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()

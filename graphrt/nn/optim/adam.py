@@ -10,12 +10,58 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...frontend import functional as ops
-from ...frontend.parameter import assign
+from ...frontend.parameter import Parameter, ParameterTuple, assign
 from ...frontend.tensor import Tensor
 from .optimizer import Optimizer, check_number
 
 
-class Adam(Optimizer):
+class MomentOptimizer(Optimizer):
+    """beta1, beta2 and eps, and the two moments of every gradient; subclasses differ in bias correction and in how
+    weights decay. They make the states: `moment1` and `moment2`, and the powers of both betas where they correct."""
+
+    moment1: ParameterTuple
+    moment2: ParameterTuple
+    beta1_power: Parameter
+    beta2_power: Parameter
+
+    def __init__(
+        self,
+        params: Any,
+        learning_rate: Any,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        weight_decay: Any,
+        loss_scale: float = 1.0,
+    ):
+        super().__init__(learning_rate, params, weight_decay, loss_scale)
+        self.beta1, self.beta2, self.eps = checked_betas(type(self).__name__, beta1, beta2, eps)
+
+    def count_powers(self) -> None:
+        """beta1^t and beta2^t of this step, assigned."""
+        assign(self.beta1_power, self.beta1_power * self.beta1)
+        assign(self.beta2_power, self.beta2_power * self.beta2)
+
+    def new_moments(self, k: int, g: Tensor) -> tuple[Tensor, Tensor]:
+        """b1 m + (1 - b1) g and b2 v + (1 - b2) g^2 of parameter number k, assigned."""
+        m = self.moment1[k] * self.beta1 + g * (1.0 - self.beta1)
+        v = self.moment2[k] * self.beta2 + ops.square(g) * (1.0 - self.beta2)
+        assign(self.moment1[k], m)
+        assign(self.moment2[k], v)
+        return m, v
+
+
+def checked_betas(
+    kind: str, beta1: float, beta2: float, eps: float, exclusive: bool = False
+) -> tuple[float, float, float]:
+    """The decay rates of two moments, 0 <= beta < 1 (`exclusive`: not 0), and eps > 0, as floats."""
+    check_number(kind, "beta1", beta1, minimum=0.0, maximum=1.0, exclusive=exclusive)
+    check_number(kind, "beta2", beta2, minimum=0.0, maximum=1.0, exclusive=exclusive)
+    check_number(kind, "eps", eps, minimum=0.0, exclusive=True)
+    return float(beta1), float(beta2), float(eps)
+
+
+class Adam(MomentOptimizer):
     """m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps).
 
     Weight decay is part of the gradient (L2). `use_nesterov`: b1 m + (1 - b1) g in place of m. `use_amsgrad`: the
@@ -35,11 +81,7 @@ class Adam(Optimizer):
         loss_scale: float = 1.0,
         use_amsgrad: bool = False,
     ):
-        super().__init__(learning_rate, params, weight_decay, loss_scale)
-        check_number("Adam", "beta1", beta1, minimum=0.0, maximum=1.0)
-        check_number("Adam", "beta2", beta2, minimum=0.0, maximum=1.0)
-        check_number("Adam", "eps", eps, minimum=0.0, exclusive=True)
-        self.beta1, self.beta2, self.eps = float(beta1), float(beta2), float(eps)
+        super().__init__(params, learning_rate, beta1, beta2, eps, weight_decay, loss_scale)
         self.use_nesterov, self.use_amsgrad = bool(use_nesterov), bool(use_amsgrad)
         self.beta1_power = self.new_scalar("beta1_power", 1.0)
         self.beta2_power = self.new_scalar("beta2_power", 1.0)
@@ -48,14 +90,10 @@ class Adam(Optimizer):
 
     def construct(self, gradients: Sequence[Tensor]) -> bool:
         rates = self.rates()
-        assign(self.beta1_power, self.beta1_power * self.beta1)
-        assign(self.beta2_power, self.beta2_power * self.beta2)
+        self.count_powers()
         correction = ops.sqrt(1.0 - self.beta2_power) / (1.0 - self.beta1_power)
         for k, (parameter, g) in enumerate(zip(self.parameters, self.decayed(gradients))):
-            m = self.moment1[k] * self.beta1 + g * (1.0 - self.beta1)
-            v = self.moment2[k] * self.beta2 + ops.square(g) * (1.0 - self.beta2)
-            assign(self.moment1[k], m)
-            assign(self.moment2[k], v)
+            m, v = self.new_moments(k, g)
             if self.use_amsgrad:
                 v = ops.maximum(self.vhat[k], v)
                 assign(self.vhat[k], v)
@@ -65,30 +103,7 @@ class Adam(Optimizer):
         return True
 
 
-class _DecoupledAdam(Optimizer):
-    """Settings and moments; subclasses differ in bias correction and in who decays."""
-
-    def __init__(
-        self, params: Any, learning_rate: Any, beta1: float, beta2: float, eps: float, weight_decay: Any
-    ):
-        kind = type(self).__name__
-        super().__init__(learning_rate, params, weight_decay)
-        check_number(kind, "beta1", beta1, minimum=0.0, maximum=1.0)
-        check_number(kind, "beta2", beta2, minimum=0.0, maximum=1.0)
-        check_number(kind, "eps", eps, minimum=0.0, exclusive=True)
-        self.beta1, self.beta2, self.eps = float(beta1), float(beta2), float(eps)
-        self.moment1, self.moment2 = self.new_states("moment1"), self.new_states("moment2")
-
-    def new_moments(self, k: int, g: Tensor) -> tuple[Tensor, Tensor]:
-        """b1 m + (1 - b1) g and b2 v + (1 - b2) g^2 of parameter number k, assigned."""
-        m = self.moment1[k] * self.beta1 + g * (1.0 - self.beta1)
-        v = self.moment2[k] * self.beta2 + ops.square(g) * (1.0 - self.beta2)
-        assign(self.moment1[k], m)
-        assign(self.moment2[k], v)
-        return m, v
-
-
-class AdamWeightDecay(_DecoupledAdam):
+class AdamWeightDecay(MomentOptimizer):
     """m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w -= lr (m / (sqrt(v) + eps) + weight_decay w).
 
     There is no bias correction. Without groups, parameters whose name contains "beta" or "gamma" do not decay.
@@ -104,6 +119,7 @@ class AdamWeightDecay(_DecoupledAdam):
         weight_decay: Any = 0.0,
     ):
         super().__init__(params, learning_rate, beta1, beta2, eps, weight_decay)
+        self.moment1, self.moment2 = self.new_states("moment1"), self.new_states("moment2")
 
     def construct(self, gradients: Sequence[Tensor]) -> bool:
         rates, decays = self.rates(), self.decays()
@@ -116,7 +132,7 @@ class AdamWeightDecay(_DecoupledAdam):
         return True
 
 
-class AdamW(_DecoupledAdam):
+class AdamW(MomentOptimizer):
     """w -= lr weight_decay w; m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2;
     w -= lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps), the formula of PyTorch's AdamW.
 
@@ -135,13 +151,13 @@ class AdamW(_DecoupledAdam):
         weight_decay: Any = 0.01,
     ):
         super().__init__(params, learning_rate, beta1, beta2, eps, weight_decay)
+        self.moment1, self.moment2 = self.new_states("moment1"), self.new_states("moment2")
         self.beta1_power = self.new_scalar("beta1_power", 1.0)
         self.beta2_power = self.new_scalar("beta2_power", 1.0)
 
     def construct(self, gradients: Sequence[Tensor]) -> bool:
         rates, decays = self.rates(), self.decays()
-        assign(self.beta1_power, self.beta1_power * self.beta1)
-        assign(self.beta2_power, self.beta2_power * self.beta2)
+        self.count_powers()
         first = 1.0 / (1.0 - self.beta1_power)
         second = ops.rsqrt(1.0 - self.beta2_power)
         for k, (parameter, g) in enumerate(zip(self.parameters, self.scaled(gradients))):

@@ -15,6 +15,7 @@ from ...frontend import functional as ops
 from ...frontend.parameter import assign
 from ...frontend.tensor import Tensor
 from ..dense import here
+from .adam import checked_betas
 from .optimizer import Optimizer, check_number
 
 
@@ -139,10 +140,7 @@ class AdaMax(Optimizer):
         loss_scale: float = 1.0,
     ):
         super().__init__(learning_rate, params, weight_decay, loss_scale)
-        check_number("AdaMax", "beta1", beta1, minimum=0.0, maximum=1.0)
-        check_number("AdaMax", "beta2", beta2, minimum=0.0, maximum=1.0)
-        check_number("AdaMax", "eps", eps, minimum=0.0, exclusive=True)
-        self.beta1, self.beta2, self.eps = float(beta1), float(beta2), float(eps)
+        self.beta1, self.beta2, self.eps = checked_betas("AdaMax", beta1, beta2, eps)
         self.beta1_power = self.new_scalar("beta1_power", 1.0)
         self.moment1, self.moment2 = self.new_states("moment1"), self.new_states("moment2")
 

@@ -11,6 +11,7 @@ from typing import Any
 from ...frontend import functional as ops
 from ...frontend.parameter import Parameter, assign
 from ...frontend.tensor import Tensor
+from .adam import checked_betas
 from .optimizer import Optimizer, check_number
 from .wrapper import OptimizerWrapper
 
@@ -33,10 +34,7 @@ class Lamb(Optimizer):
         weight_decay: Any = 0.0,
     ):
         super().__init__(learning_rate, params, weight_decay)
-        check_number("Lamb", "beta1", beta1, minimum=0.0, maximum=1.0, exclusive=True)
-        check_number("Lamb", "beta2", beta2, minimum=0.0, maximum=1.0, exclusive=True)
-        check_number("Lamb", "eps", eps, minimum=0.0, exclusive=True)
-        self.beta1, self.beta2, self.eps = float(beta1), float(beta2), float(eps)
+        self.beta1, self.beta2, self.eps = checked_betas("Lamb", beta1, beta2, eps, exclusive=True)
         self.beta1_power = self.new_scalar("beta1_power", 1.0)
         self.beta2_power = self.new_scalar("beta2_power", 1.0)
         self.moments1, self.moments2 = self.new_states("lamb_m"), self.new_states("lamb_v")

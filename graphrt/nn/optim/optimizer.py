@@ -182,7 +182,7 @@ class Optimizer(Cell):
     def decays(self) -> tuple[Any, ...]:
         """The weight decay of this step for each parameter: None, a float, or a 0-d Tensor."""
         cells = {id(d): d(self.global_step) for d in self._decay_of if isinstance(d, Cell)}
-        return tuple(cells.get(id(d), d if isinstance(d, Cell) or d else None) for d in self._decay_of)
+        return tuple(cells[id(d)] if isinstance(d, Cell) else d or None for d in self._decay_of)
 
     def get_weight_decay(self) -> Any:
         """The weight decay of this step: one value, or one per parameter if there are groups."""

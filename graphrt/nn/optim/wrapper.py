@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
 from ...errors import ArgumentError
 from ...frontend import functional as ops
 from ...frontend.cell import Cell
@@ -105,6 +103,6 @@ class ExponentialMovingAverage(OptimizerWrapper):
 
     def _exchange(self) -> None:
         for average, parameter in zip(self.average, self.parameters):
-            kept = np.array(parameter.asnumpy())
+            kept = parameter.asnumpy()
             assign(parameter, average.asnumpy())
             assign(average, kept)

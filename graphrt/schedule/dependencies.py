@@ -1,0 +1,118 @@
+"""Which group needs which, while groups join one another and until they are in order.
+
+In: a graph, its stored nodes, one group for each. Out: the groups left, each behind those it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ..ir import Graph, Node
+from .group import Group
+from .order import eager_order
+
+
+class Dependencies:
+    """The graph of groups (networkx): an edge from each group to every group that reads a result of it.
+
+    `owner`: the group that computes a stored node."""
+
+    def __init__(self, graph: Graph, groups: Sequence[Group], is_stored: Callable[[Node], bool]):
+        import networkx
+
+        self.groups = list(groups)
+        self.owner = {node: group for group in groups for node in group.members}
+        self._graph = graph
+        self._users = graph.users()
+        self._is_stored = is_stored
+        self._position = {group: k for k, group in enumerate(groups)}
+        self._edges = networkx.DiGraph()
+        self._edges.add_nodes_from(groups)
+        for group in groups:
+            for node in group.operands:
+                if node in self.owner:
+                    self._edges.add_edge(self.owner[node], group)
+
+    def consumers(self, group: Group) -> list[Group]:
+        """The groups that read a result of `group`, in the order of the program."""
+        return sorted(self._edges.successors(group), key=self._position.__getitem__)
+
+    def readers(self, node: Node) -> set[Group]:
+        """The groups that read a node, directly or through what is composed inside them."""
+        found: set[Group] = set()
+        stack: list[Node] = list(self._users[node])
+        seen: set[Node] = set()
+        while stack:
+            user = stack.pop()
+            if user in seen:
+                continue
+            seen.add(user)
+            if user in self.owner:
+                found.add(self.owner[user])
+            elif not self._is_stored(user):
+                stack.extend(self._users[user])
+        return found
+
+    def path_avoiding_edge(self, start: Group, end: Group) -> bool:
+        """Is there a way from start to end other than the direct edge?"""
+        stack = [g for g in self._edges.successors(start) if g is not end]
+        seen: set[Group] = set()
+        while stack:
+            group = stack.pop()
+            if group is end:
+                return True
+            if group in seen:
+                continue
+            seen.add(group)
+            stack.extend(self._edges.successors(group))
+        return False
+
+    def connected(self, a: Group, b: Group) -> bool:
+        """Whether one of the two needs the other, directly or not."""
+        import networkx
+
+        return networkx.has_path(self._edges, a, b) or networkx.has_path(self._edges, b, a)
+
+    def join(self, group: Group, other: Group) -> None:
+        """`group` takes over everything `other` computes; `other` is left out from here on."""
+        for node in other.members:
+            self.owner[node] = group
+        group.absorb(other)
+        for before in list(self._edges.predecessors(other)):
+            if before is not group:
+                self._edges.add_edge(before, group)
+        for after in list(self._edges.successors(other)):
+            if after is not group:
+                self._edges.add_edge(group, after)
+        self._edges.remove_node(other)
+
+    def order(self) -> list[Group]:
+        """Producers first, readers of a state before its in-place update, every contraction and reduction as soon as
+        what it needs is there, and elementwise work when it is first needed.
+
+        A weight gradient then runs while the activation gradients it reads are still in cache, and their memory is
+        free again soon; a copy is made just before it is read. "As soon as": by how many groups a group depends on.
+        """
+        work = self._with_updates_last()
+        before = {g: sorted(work.predecessors(g), key=self._position.__getitem__) for g in work}
+        eager = [g for g in work if g.anchor is not None or not work.out_degree(g)]
+        return eager_order(before, eager, self._position)
+
+    def _with_updates_last(self):
+        """The edges, and one from every reader of a state to the group that overwrites it where that makes no cycle."""
+        import networkx
+
+        work = self._edges.copy()
+        readers: dict[Node, set[Group]] = {}
+        for group in work:
+            for node in group.operands:
+                if node.is_state:
+                    readers.setdefault(node, set()).add(group)
+        for state, value in self._graph.updates.items():
+            writer = self.owner.get(value)
+            if writer is None:
+                continue
+            for reader in sorted(readers.get(state, ()), key=self._position.__getitem__):
+                if reader is not writer and not networkx.has_path(work, writer, reader):
+                    work.add_edge(reader, writer)
+        return work
