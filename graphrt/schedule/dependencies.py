@@ -8,34 +8,32 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..ir import Graph, Node
+from .digraph import Digraph
 from .group import Group
 from .order import eager_order
 
 
 class Dependencies:
-    """The graph of groups (networkx): an edge from each group to every group that reads a result of it.
+    """The graph of groups: an edge from each group to every group that reads a result of it.
 
     `owner`: the group that computes a stored node."""
 
     def __init__(self, graph: Graph, groups: Sequence[Group], is_stored: Callable[[Node], bool]):
-        import networkx
-
         self.groups = list(groups)
         self.owner = {node: group for group in groups for node in group.members}
         self._graph = graph
         self._users = graph.users()
         self._is_stored = is_stored
         self._position = {group: k for k, group in enumerate(groups)}
-        self._edges = networkx.DiGraph()
-        self._edges.add_nodes_from(groups)
+        self._edges = Digraph(groups)
         for group in groups:
             for node in group.operands:
                 if node in self.owner:
-                    self._edges.add_edge(self.owner[node], group)
+                    self._edges.connect(self.owner[node], group)
 
     def consumers(self, group: Group) -> list[Group]:
         """The groups that read a result of `group`, in the order of the program."""
-        return sorted(self._edges.successors(group), key=self._position.__getitem__)
+        return sorted(self._edges.after(group), key=self._position.__getitem__)
 
     def readers(self, node: Node) -> set[Group]:
         """The groups that read a node, directly or through what is composed inside them."""
@@ -55,36 +53,18 @@ class Dependencies:
 
     def path_avoiding_edge(self, start: Group, end: Group) -> bool:
         """Is there a way from start to end other than the direct edge?"""
-        stack = [g for g in self._edges.successors(start) if g is not end]
-        seen: set[Group] = set()
-        while stack:
-            group = stack.pop()
-            if group is end:
-                return True
-            if group in seen:
-                continue
-            seen.add(group)
-            stack.extend(self._edges.successors(group))
-        return False
+        return self._edges.reaches(start, end, indirectly=True)
 
     def connected(self, a: Group, b: Group) -> bool:
         """Whether one of the two needs the other, directly or not."""
-        import networkx
-
-        return networkx.has_path(self._edges, a, b) or networkx.has_path(self._edges, b, a)
+        return self._edges.reaches(a, b) or self._edges.reaches(b, a)
 
     def join(self, group: Group, other: Group) -> None:
         """`group` takes over everything `other` computes; `other` is left out from here on."""
         for node in other.members:
             self.owner[node] = group
         group.absorb(other)
-        for before in list(self._edges.predecessors(other)):
-            if before is not group:
-                self._edges.add_edge(before, group)
-        for after in list(self._edges.successors(other)):
-            if after is not group:
-                self._edges.add_edge(group, after)
-        self._edges.remove_node(other)
+        self._edges.merge(group, other)
 
     def order(self) -> list[Group]:
         """Producers first, readers of a state before its in-place update, every contraction and reduction as soon as
@@ -94,14 +74,12 @@ class Dependencies:
         free again soon; a copy is made just before it is read. "As soon as": by how many groups a group depends on.
         """
         work = self._with_updates_last()
-        before = {g: sorted(work.predecessors(g), key=self._position.__getitem__) for g in work}
-        eager = [g for g in work if g.anchor is not None or not work.out_degree(g)]
+        before = {g: sorted(work.before(g), key=self._position.__getitem__) for g in work}
+        eager = [g for g in work if g.anchor is not None or not work.after(g)]
         return eager_order(before, eager, self._position)
 
-    def _with_updates_last(self):
+    def _with_updates_last(self) -> Digraph[Group]:
         """The edges, and one from every reader of a state to the group that overwrites it where that makes no cycle."""
-        import networkx
-
         work = self._edges.copy()
         readers: dict[Node, set[Group]] = {}
         for group in work:
@@ -113,6 +91,6 @@ class Dependencies:
             if writer is None:
                 continue
             for reader in sorted(readers.get(state, ()), key=self._position.__getitem__):
-                if reader is not writer and not networkx.has_path(work, writer, reader):
-                    work.add_edge(reader, writer)
+                if reader is not writer and not work.reaches(writer, reader):
+                    work.connect(reader, writer)
         return work

@@ -92,7 +92,11 @@ def test_a_graph_is_lowered_once(cache_folder, monkeypatch):
     x = np.ones((3, 40), np.float32)
     expected = compiler.compile_graph(graph())(x)[0]
     np.testing.assert_array_equal(expected, 2 + np.arange(120, dtype=np.float32).reshape(3, 40))
-    assert sorted(name.split("-")[0] for name in os.listdir(cache_folder)) == ["object", "object", "step"]  # the driver and the kernel
+    assert sorted(name.split("-")[0] for name in os.listdir(cache_folder)) == [
+        "object",
+        "object",
+        "step",
+    ]  # the driver and the kernel
     monkeypatch.setattr(compiler, "lower", None)  # lowering would fail
     np.testing.assert_array_equal(compiler.compile_graph(graph())(x)[0], expected)
     with pytest.raises(TypeError):
