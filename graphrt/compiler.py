@@ -14,6 +14,15 @@ from .ir import Graph
 Record = Callable[[str, Any], None]  # record(stage name, what that stage produced); the dump listens here
 
 
+def prepare() -> None:
+    """Whoever calls this is about to trace something: LLVM is loaded meanwhile, which takes about as long."""
+    from .codegen import units
+    from .context import get_context
+
+    if get_context("engine") == "native":
+        units.load()
+
+
 def optimize(graph: Graph, record: Record | None = None) -> Graph:
     """All graph passes in order; see passes/pipeline.py."""
     from .passes import pipeline
@@ -122,7 +131,7 @@ def lower(
         record("fused", FusedKernels(planned, memory))
     count = useful_threads(planned.graph, threads or default_threads())
     table = KernelTable(planned.slots, chosen.lanes, count)
-    ahead = partial(units.begin, target=chosen) if begin and chosen.is_host_compatible else None
+    ahead = partial(units.begin, chosen=chosen) if begin and chosen.is_host_compatible else None
     functions = KernelFunctions(chosen.has_bfloat_dots, on_new=ahead)
     kernels = []
     for group in planned.groups:

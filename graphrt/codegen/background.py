@@ -1,6 +1,6 @@
 """Work done by another thread while this one goes on.
 
-In: a function, and keys with its arguments. Out: its results, each computed once, in the order they were asked for.
+In: keys, each with a call. Out: the results of the calls, each made once, in the order they were asked for.
 
 The thread exists only while there is work: nothing is left to stop at exit, and a forked child finds an empty queue
 rather than one that nobody serves. A fork waits until no computation is running: the child would otherwise inherit the
@@ -19,14 +19,14 @@ from typing import Any
 
 # The thread calls LLVM, which runs without Python's global lock, and takes that lock for a moment between two calls.
 # At Python's default of 5 ms it would mostly wait for it.
-_SWITCH_SECONDS = 1e-4
+_SWITCH_SECONDS = 2e-5
 
 
 class Background:
-    """Results of `compute(*arguments)` by key, of which the latest `remembered` are kept. For any number of threads."""
+    """Results by key, of which the latest `remembered` are kept. For any number of threads."""
 
-    def __init__(self, compute: Callable[..., Any], remembered: int):
-        self._compute, self._remembered = compute, remembered
+    def __init__(self, remembered: int):
+        self._remembered = remembered
         self._forget()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
@@ -38,18 +38,18 @@ class Background:
     def _forget(self) -> None:
         self._lock, self._computing = threading.Lock(), threading.Lock()
         self._results: OrderedDict[Hashable, Future[Any]] = OrderedDict()
-        self._queue: deque[tuple[tuple[Any, ...], Future[Any]]] = deque()
+        self._queue: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._busy = False
 
-    def begin(self, key: Hashable, *arguments: Any) -> Future[Any]:
-        """Have the result for `key` computed, unless it is there or on its way."""
+    def begin(self, key: Hashable, compute: Callable[[], Any]) -> Future[Any]:
+        """The result for `key`: of `compute()`, unless it is there or on its way."""
         with self._lock:
             known = self._results.get(key)
             if known is not None and not (known.done() and known.exception()):
                 self._results.move_to_end(key)
                 return known
             future = self._results[key] = Future()
-            self._queue.append((arguments, future))
+            self._queue.append((compute, future))
             while len(self._results) > self._remembered:
                 self._results.popitem(last=False)
             if not self._busy:
@@ -66,10 +66,10 @@ class Background:
                     if not self._queue or not threading.main_thread().is_alive():
                         self._busy = False
                         return
-                    arguments, future = self._queue.popleft()
+                    compute, future = self._queue.popleft()
                 try:
                     with self._computing:
-                        future.set_result(self._compute(*arguments))
+                        future.set_result(compute())
                 except BaseException as error:  # whoever asks for the result gets to see it
                     future.set_exception(error)
         finally:

@@ -8,6 +8,7 @@ llvmlite is imported here on first use, never at `import graphrt`.
 
 from __future__ import annotations
 
+import functools
 import re
 import threading
 from collections.abc import Sequence
@@ -70,8 +71,7 @@ def compile_text(text: str, target: Target) -> CompiledModule:
     name = object_key(text, target)
     object_code = cache.read(name)
     if object_code is None:
-        machine = target.machine()
-        object_code = machine.emit_object(_optimised(text, target, machine))
+        object_code = _compiler(target).machine.emit_object(_optimised(text, target))
         cache.write(name, object_code)
     return CompiledModule(object_code, target)
 
@@ -88,43 +88,54 @@ def object_key(text: str, target: Target) -> str:
 
 def optimised_text(text: str, target: Target) -> str:
     """The module after LLVM's optimisation passes, as text."""
-    return str(_optimised(text, target, target.machine()))
+    return str(_optimised(text, target))
 
 
 def assembly(text: str, target: Target) -> str:
     """The assembly `compile_text` would assemble; works for any target, also one this machine cannot run."""
-    machine = target.machine()
-    return machine.emit_assembly(_optimised(text, target, machine))
+    return _compiler(target).machine.emit_assembly(_optimised(text, target))
 
 
-def _optimised(text: str, target: Target, machine: Any) -> Any:
-    binding = llvm()
+def _optimised(text: str, target: Target) -> Any:
+    compiler, binding = _compiler(target), llvm()
     try:
         # A context per module: the global one keeps every type and constant it ever saw.
         module = binding.parse_assembly(text, binding.create_context())
         module.triple = target.triple
-        module.data_layout = str(machine.target_data)
+        module.data_layout = compiler.data_layout
         module.verify()
     except RuntimeError as error:
         raise CompileError(
             "LLVM rejects the generated code", at=_offending_line(text, str(error)), given=str(error).strip()
         ) from None
+    compiler.inline.run(module, compiler.builder)
+    for function in module.functions:
+        if not function.is_declaration:
+            compiler.simplify.run(function, compiler.builder)
+    return module
+
+
+@dataclass(frozen=True)
+class _Compiler:
+    """What LLVM needs to compile for one target. Nothing of the modules it compiled stays in it."""
+
+    machine: Any
+    data_layout: str
+    builder: Any
+    inline: Any
+    simplify: Any
+
+
+@functools.cache
+def _compiler(target: Target) -> _Compiler:
+    binding, machine = llvm(), target.machine()
     options = binding.create_pipeline_tuning_options(_SPEED_LEVEL)
     for option, value in _PIPELINE.items():
         setattr(options, option, value)
     builder = binding.create_pass_builder(machine, options)
     inline = binding.create_new_module_pass_manager()
     inline.add_always_inliner_pass()
-    simplify = builder.getFunctionPassManager()
-    inline.run(module, builder)
-    for function in module.functions:
-        if not function.is_declaration:
-            simplify.run(function, builder)
-    for passes in (inline, simplify):
-        # llvmlite 0.50 frees no pass manager (the class's bases hide the method that does): 80 KB per module.
-        binding.newpassmanagers.NewPassManager._dispose(passes)
-        passes.detach()
-    return module
+    return _Compiler(machine, str(machine.target_data), builder, inline, builder.getFunctionPassManager())
 
 
 def _offending_line(text: str, message: str) -> str | None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from . import jit
 from .background import Background
-from .target import Target
+from .target import Target, target
 
 _KERNEL = re.compile(
     r"^define internal void @([-\w.$]+)\(([^\n]*)\) #0 \{\n.*?^\}\n", re.MULTILINE | re.DOTALL
@@ -25,7 +25,7 @@ _KERNEL = re.compile(
 _CALLED = re.compile(r"@([-\w.$]+)\(")
 _REMEMBERED = 1024  # units of this process: some 10 KB each
 
-_background = Background(lambda text, target: jit.compile_text(text, target).object_code, _REMEMBERED)
+_background = Background(_REMEMBERED)
 
 
 @dataclass(frozen=True)
@@ -37,42 +37,47 @@ class Unit:
     text: str
 
 
-def attributes(target: Target) -> str:
+def attributes(chosen: Target) -> str:
     """Attribute group #0, of the kernels.
 
     They stay functions of their own: inlined into one body they cost LLVM quadratic time and spill registers. No
     builtins: LLVM would make calls of memcpy and memset out of loops.
     """
     return (
-        f'attributes #0 = {{ noinline nounwind "no-builtins" "prefer-vector-width"="{32 * target.lanes}" }}\n'
+        f'attributes #0 = {{ noinline nounwind "no-builtins" "prefer-vector-width"="{32 * chosen.lanes}" }}\n'
     )
 
 
-def begin(function: str, declarations: Iterable[str], target: Target) -> None:
+def load() -> None:
+    """Load LLVM, while the caller does something else."""
+    _background.begin("target", target)
+
+
+def begin(function: str, declarations: Iterable[str], chosen: Target) -> None:
     """Start to compile a kernel, given as the text of its function, for a program that will be linked later."""
     found = _KERNEL.fullmatch(function)
     assert found is not None, function[:200]
-    _begin(_unit(found, declarations, target), target)
+    _begin(_unit(found, declarations, chosen), chosen)
 
 
-def objects(text: str, target: Target) -> list[bytes]:
+def objects(text: str, chosen: Target) -> list[bytes]:
     """The object code of all units of a module. Raises CompileError as `jit.compile_text` does."""
-    main, units = split(text, target)
-    kernels = [_begin(unit, target) for unit in units]
-    return [jit.compile_text(main, target).object_code, *(kernel.result() for kernel in kernels)]
+    main, units = split(text, chosen)
+    kernels = [_begin(unit, chosen) for unit in units]
+    return [jit.compile_text(main, chosen).object_code, *(kernel.result() for kernel in kernels)]
 
 
-def _begin(unit: Unit, target: Target) -> Future[bytes]:
-    return _background.begin((unit.symbol, target), unit.text, target)
+def _begin(unit: Unit, chosen: Target) -> Future[bytes]:
+    return _background.begin((unit.symbol, chosen), lambda: jit.compile_text(unit.text, chosen).object_code)
 
 
-def split(text: str, target: Target) -> tuple[str, list[Unit]]:
+def split(text: str, chosen: Target) -> tuple[str, list[Unit]]:
     """The module without its kernels, which it declares instead, and the unit of each different kernel."""
     declarations = [line for line in text.splitlines() if line.startswith("declare ")]
     units: dict[str, Unit] = {}
     symbols: dict[str, str] = {}
     for found in _KERNEL.finditer(text):
-        unit = _unit(found, declarations, target)
+        unit = _unit(found, declarations, chosen)
         units[unit.symbol] = unit
         symbols[found[1]] = unit.symbol
     rest = _KERNEL.sub("", text)
@@ -80,7 +85,7 @@ def split(text: str, target: Target) -> tuple[str, list[Unit]]:
     return "\n".join([*(unit.declaration for unit in units.values()), rest]), list(units.values())
 
 
-def _unit(found: re.Match[str], declarations: Iterable[str], target: Target) -> Unit:
+def _unit(found: re.Match[str], declarations: Iterable[str], chosen: Target) -> Unit:
     name, parameters = found[1], found[2]
     body = found[0].replace("define internal void", "define void", 1)
     symbol = "kernel_" + hashlib.sha256(body.replace(f"@{name}(", "@(", 1).encode()).hexdigest()[:32]
@@ -88,4 +93,4 @@ def _unit(found: re.Match[str], declarations: Iterable[str], target: Target) -> 
     called = set(_CALLED.findall(body)) - {name}
     needed = [line for line in sorted(set(declarations)) if _CALLED.search(line)[1] in called]  # type: ignore[index]
     body = body.replace(f"@{name}(", f"@{symbol}(", 1)
-    return Unit(symbol, f"declare void @{symbol}({types})", "\n".join([*needed, body, attributes(target)]))
+    return Unit(symbol, f"declare void @{symbol}({types})", "\n".join([*needed, body, attributes(chosen)]))

@@ -115,6 +115,7 @@ class Index:
     """constant + sum of coefficient * atom, kept sorted and without zero coefficients."""
 
     __slots__ = ("_hash", "constant", "terms")
+    _hash: int
 
     def __init__(self, terms: Mapping[Atom, int] | tuple[tuple[Atom, int], ...] = (), constant: int = 0):
         if not isinstance(terms, tuple):
@@ -124,7 +125,6 @@ class Index:
             terms = tuple(kept)
         self.terms: tuple[tuple[Atom, int], ...] = terms
         self.constant = constant
-        self._hash = hash((self.terms, constant))
 
     # ------------------------------------------------------------------ ranges
     @property
@@ -240,7 +240,11 @@ class Index:
         return isinstance(other, Index) and self.constant == other.constant and self.terms == other.terms
 
     def __hash__(self) -> int:
-        return self._hash
+        try:
+            return self._hash
+        except AttributeError:  # most are never looked up
+            self._hash = hash((self.terms, self.constant))
+            return self._hash
 
     def __repr__(self) -> str:
         parts = [f"{a}" if c == 1 else f"{c}*{a}" for a, c in self.terms]

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from .. import compiler
 from ..amp import training as amp
 from ..context import compilation_settings, seed_generation
 from ..dataset.pipeline import Dataset
@@ -200,6 +201,7 @@ class Model:
         valid_dataset: Dataset | None = None,
         evaluate: Callable[[int], dict[str, Any]] | None = None,
     ) -> History:
+        compiler.prepare()
         arguments.check_positive("Model.train", "epoch", epoch)
         dataset = arguments.check_dataset("Model.train", dataset)
         arguments.check_sink_size("Model.train", sink_size)
