@@ -54,16 +54,18 @@ def in_the_native_step(data, count, epochs):
 def by_hand(data, count, epochs):
     network, optimizer, training = make(data, 16)
     accumulate, loss_fn = Accumulator(optimizer, count), nn.CrossEntropyLoss()
-    forward = graphrt.compile(
-        graphrt.value_and_grad(
-            lambda image, label: loss_fn(network(image), label) / count, None, optimizer.parameters
-        )
+    gradient = graphrt.grad(
+        lambda image, label: loss_fn(network(image), label) / count, None, optimizer.parameters
     )
+
+    @graphrt.compile
+    def train_step(image, label):
+        accumulate(gradient(image, label))
+
     network.set_train()
     for _ in range(epochs):
         for image, label in training.create_tuple_iterator():
-            _, gradients = forward(image, label)
-            accumulate(gradients)
+            train_step(image, label)
     return network
 
 

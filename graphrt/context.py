@@ -1,12 +1,14 @@
 """The session's settings: engine, threads, mode, compatibility version, cache, and the global random seed.
 
 In: `set_context(...)`, `set_seed(...)`. Out: `get_context(name)`, `get_seed()`, and for each consumer of randomness
-(initialisers, dropout layers) its own stream from `next_stream()`.
+(initialisers, dropout layers) its own stream from `next_stream()`. Settings of MindSpore that mean nothing here are
+accepted with a warning.
 """
 
 from __future__ import annotations
 
 import secrets
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +35,68 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "cache": (True, False),
     "convolution": ("direct", "winograd"),
 }
+# MindSpore's settings without a meaning here: the value get_context gives before one is set, and what to do instead.
+_DUMP = "graphrt-dump FILE.py:net --stage all shows every stage of the compiler"
+_MEMORY = "memory is planned when a step is compiled, and taken as needed"
+_FUSION = "operations are always fused, by the compiler itself"
+_ROUNDING = "results never depend on timing or the number of threads"
+_RECURSION = "tracing is Python: sys.setrecursionlimit is the limit"
+_PROFILE = "use model.profile(data, steps=5)"
+_ERRORS = "errors of eager code are raised where they happen, those of compiled code name your line"
+_ACCELERATOR = "graphrt runs on CPUs only"
+FOREIGN: dict[str, tuple[Any, str]] = {
+    "device_id": (0, "there is one CPU device; set_context(threads=n) says how much of it is used"),
+    "save_graphs": (False, _DUMP),
+    "save_graphs_path": (".", _DUMP),
+    "enable_dump": (False, _DUMP),
+    "save_dump_path": (".", _DUMP),
+    "enable_profiling": (False, _PROFILE),
+    "profiling_options": ("", _PROFILE),
+    "print_file_path": ("", "ops print through Python's print while a function is traced"),
+    "debug_level": (0, _DUMP),
+    "max_call_depth": (1000, _RECURSION),
+    "recursion_limit": (1000, _RECURSION),
+    "enable_graph_kernel": (False, _FUSION),
+    "graph_kernel_flags": ("", _FUSION),
+    "disable_format_transform": (False, "layouts are chosen by the compiler"),
+    "pynative_synchronize": (False, _ERRORS),
+    "enable_pynative_infer": (False, _ERRORS),
+    "check_bprop": (False, "gradients have the types of what they are gradients of"),
+    "grad_for_scalar": (False, "pass Tensors: Python numbers have no gradients"),
+    "deterministic": ("OFF", _ROUNDING),
+    "max_device_memory": ("1024GB", _MEMORY),
+    "variable_memory_max_size": ("30GB", _MEMORY),
+    "mempool_block_size": ("1GB", _MEMORY),
+    "memory_optimize_level": ("O0", _MEMORY),
+    "enable_mem_reuse": (True, _MEMORY),
+    "enable_dynamic_memory": (True, _MEMORY),
+    "memory_offload": ("OFF", _MEMORY),
+    "enable_compile_cache": (False, "compiled code is always kept; set_context(cache=False) compiles anew"),
+    "compile_cache_path": (".", "GRAPHRT_CACHE_DIR in the environment names the folder of the cache"),
+    "runtime_num_threads": (30, "write set_context(threads=n)"),
+    "inter_op_parallel_num": (0, "write set_context(threads=n); all threads work on one operation"),
+    "jit_level": ("O0", "write @graphrt.compile, or mode=GRAPH_MODE"),
+    "jit_config": ({}, "write @graphrt.compile, or mode=GRAPH_MODE"),
+    "jit_syntax_level": (2, "tracing runs Python itself: all of its syntax works"),
+    "precompile_only": (False, "model.build(data) compiles without training"),
+    "reserve_class_name_in_scope": (True, "names of Cells are their paths in the network"),
+    "enable_loop_sink": (True, "Model.train(..., dataset_sink_mode=True) sinks"),
+    "enable_task_sink": (True, "Model.train(..., dataset_sink_mode=True) sinks"),
+    "enable_reduce_precision": (True, "use amp: Model(..., amp_level='O2'), or net.to_float(...)"),
+    "enable_auto_mixed_precision": (False, "use amp: Model(..., amp_level='O2'), or net.to_float(...)"),
+    "enable_sparse": (False, "gradients are dense"),
+    "env_config_path": ("", "there is no such file here"),
+    "op_timeout": (900, "Ctrl-C ends training after the present step"),
+    "auto_tune_mode": ("NO_TUNE", "kernels are chosen by a cost model"),
+    "aoe_tune_mode": ("", "kernels are chosen by a cost model"),
+    "aoe_config": ({}, "kernels are chosen by a cost model"),
+    "exec_order": ("", "the compiler orders operations"),
+    "ascend_config": ({}, _ACCELERATOR),
+    "gpu_config": ({}, _ACCELERATOR),
+    "enable_hccl": (False, _ACCELERATOR),
+}  # fmt: skip
+_told: set[str] = set()  # foreign settings that have been warned of
+
 _COMPILATION = ("engine", "threads", "convolution")  # what compiled code depends on
 
 
@@ -65,16 +129,15 @@ def set_context(**settings: Any) -> _Restore:
     - `convolution`: "direct" (default), or "winograd": 3x3 convolutions with stride 1 and their gradients by Winograd's
       F(4x4, 3x3) in native code where that is faster. Results deviate two to three times as much from exact ones.
 
-    Raises ArgumentError for an unknown setting or value.
+    Settings of MindSpore without a meaning here (`save_graphs`, `device_id`, `max_device_memory`, ...) are kept for
+    `get_context`, with one warning each that says what graphrt does. Raises ArgumentError for an unknown setting or
+    value, before anything is changed.
     """
     for name, value in settings.items():
+        if name in FOREIGN:
+            continue
         if name not in _DEFAULTS:
-            raise ArgumentError(
-                "set_context: unknown setting",
-                expected=", ".join(_DEFAULTS),
-                given=repr(name),
-                fix="remove it",
-            )
+            raise _unknown("set_context", name)
         if name == "device_target" and value != "CPU":
             raise ArgumentError(
                 "set_context: graphrt runs on CPUs only",
@@ -87,16 +150,33 @@ def set_context(**settings: Any) -> _Restore:
             )  # fmt: skip
         if name == "threads" and value is not None and (type(value) is not int or value < 1):
             raise ArgumentError("set_context: threads must be a positive int or None", given=repr(value))
-    previous = {name: _values[name] for name in settings}
+    previous = {name: get_context(name) for name in settings}
     _values.update(settings)
+    for name in settings:
+        if name in FOREIGN and name not in _told:
+            _told.add(name)
+            warnings.warn(f"set_context: {name} has no meaning here: {FOREIGN[name][1]}", stacklevel=2)
     return _Restore(previous)
 
 
+def _unknown(function: str, name: str) -> ArgumentError:
+    import difflib
+
+    close = difflib.get_close_matches(name, [*_DEFAULTS, *FOREIGN], n=1)
+    return ArgumentError(
+        f"{function}: unknown setting", expected=", ".join(_DEFAULTS), given=repr(name),
+        fix=f"did you mean {close[0]!r}?" if close else "remove it",
+    )  # fmt: skip
+
+
 def get_context(name: str) -> Any:
-    """The current value of one setting."""
-    if name not in _values:
-        raise ArgumentError("get_context: unknown setting", expected=", ".join(_DEFAULTS), given=repr(name))
-    return _values[name]
+    """The current value of one setting; for MindSpore's settings without a meaning here what was set, or a
+    default. `name`: of the setting. Raises ArgumentError for an unknown one."""
+    if name in _values:
+        return _values[name]
+    if name in FOREIGN:
+        return FOREIGN[name][0]
+    raise _unknown("get_context", name)
 
 
 def compilation_settings() -> dict[str, Any]:

@@ -3,7 +3,7 @@
     (loss, logits), grads = grad_fn(data, label)         # whose forward returns loss_scaler.scale(loss)
     grads = loss_scaler.unscale(grads)
     finite = amp.all_finite(grads)
-    amp.update_where(finite, optimizer, grads)           # outside compiled functions also: if finite: optimizer(grads)
+    amp.update_where(finite, optimizer, grads)           # or: if finite: optimizer(grads)
     loss_scaler.adjust(finite)
 
 In: Tensors, alone or in tuples and lists. Out: the same, multiplied or divided by the factor.

@@ -17,6 +17,7 @@ from ..dtypes import as_dtype
 from ..errors import ArgumentError, DTypeError, GraphrtError
 from .location import cell_scope, inside_cell, user_source
 from .parameter import Parameter, assign
+from .paths import assigned, explore
 from .precision import Precision, run_in
 from .replay_eager import eager_call
 from .tensor import Tensor
@@ -56,6 +57,9 @@ class Cell:
             _cells={}, _params={}, _auto_prefix=auto_prefix, _owned=False, _owner=None, _snapshot=None
         )
         values.update(training=False, requires_grad=False, **(flags or {}))
+        trace = current_trace()
+        if trace is not None:
+            trace.born[id(self)] = self, trace.path
 
     # -------------------------------------------------------------------------------------------- attributes
 
@@ -79,6 +83,9 @@ class Cell:
             return
         else:
             self._forget(name)
+            trace = current_trace()
+            if trace is not None:
+                assigned(trace, self, name)
             object.__setattr__(self, name, value)
         self._snapshot = None
 
@@ -262,7 +269,9 @@ class Cell:
         with cell_scope(self):
             if trace is not None:
                 trace.cells.setdefault(id(self), self)
-                return trace.calls.run(trace, self, args, kwargs, lambda: self._construct(args, kwargs))
+                return trace.calls.run(
+                    trace, self, args, kwargs, lambda: explore(trace, lambda: self._construct(args, kwargs))
+                )
             with eager_call(self, args, kwargs):
                 args = tuple(Tensor(a) if isinstance(a, np.ndarray) else a for a in args)
                 return self._construct(args, kwargs)

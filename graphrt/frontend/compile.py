@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import ArgumentError
 from .cell import Cell
 from .location import user_source
+from .paths import explore
 from .specialise import Specialisation, Specialiser
 from .trace import current_trace
 
@@ -27,8 +28,9 @@ class CompiledFunction:
         self._specialiser = Specialiser(function, getattr(function, "__name__", type(function).__name__))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if current_trace() is not None:
-            return self._function(*args, **kwargs)
+        trace = current_trace()
+        if trace is not None:
+            return explore(trace, lambda: self._function(*args, **kwargs))
         return self._specialiser(args, kwargs)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
@@ -51,8 +53,9 @@ def compile(target: Any = None) -> Any:
 
     - a Cell class is returned unchanged in identity: all its instances run compiled when called from outside;
     - a Cell is returned, marked the same way;
-    - a function becomes a `CompiledFunction`. It runs once per kind of call with traced Tensors; Python control flow
-      may depend on shapes and Python values, not on the elements of Tensors.
+    - a function becomes a `CompiledFunction`. It runs with traced Tensors, once per kind of call, or where it decides on
+      Tensors (`if x.sum() > 0:`) once per way through it, up to 16. Both sides of such an `if` are computed in every
+      call and one is selected, so they must return the same shapes and types; `while` on a Tensor has no end.
 
     A new version is made when argument shapes or dtypes, Python arguments, training flags, attributes of Cells, or
     globals the function reads have changed; `.specialisations` lists them with reasons. `target`: what is to

@@ -1,7 +1,8 @@
 """Assignments that take effect only where a condition holds.
 
-In: a bool Tensor and a function that assigns Parameters. Out: inside a trace, updates that choose between the new and the
-old value (a compiled step has no control flow); in eager calls the function runs or does not.
+In: a bool Tensor and a function that assigns Parameters. Out: the function's assignments, where the condition holds. It is
+an `if` (see paths.py for what that becomes in a compiled step) around nothing but the function: what comes after it is
+traced once.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 from ..errors import ArgumentError
 from .location import user_source
+from .paths import explore
 from .tensor import Tensor
 from .trace import current_trace
 
@@ -25,16 +27,13 @@ def update_where(condition: Tensor, function: Callable[..., Any], *args: Any) ->
             "update_where: the condition must be one truth value", at=user_source(), expected="bool[]",
             given=condition.type.describe(),
         )  # fmt: skip
+
+    def conditionally() -> None:
+        if condition:
+            function(*args)
+
     trace = current_trace()
     if trace is None:
-        if bool(condition.asnumpy()):
-            function(*args)
-        return
-    from .functional import where
-
-    before = dict(trace.latest)
-    function(*args)
-    for key, (_, first) in list(trace.states.items()):
-        old, new = before.get(key, first), trace.latest[key]
-        if new is not old:
-            trace.latest[key] = trace.lift(where(condition, trace.tensor(new), trace.tensor(old)))
+        conditionally()
+    else:
+        explore(trace, conditionally)

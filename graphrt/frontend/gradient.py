@@ -16,6 +16,7 @@ from ..ir import Node, apply, source_scope
 from .location import user_source
 from .modes import warn_of_inference_mode
 from .parameter import Parameter
+from .paths import explore
 from .replay_eager import rewound
 from .tensor import Tensor
 from .trace import Trace, current_trace
@@ -68,7 +69,7 @@ class GradientFunction(FunctionTransform):
         weights = _as_parameters(self._weights)
         weight_nodes = [_own_value(running, w) for w in weights]
         with running.calls.replaying(self._reuses_forward):
-            result = self._function(*arguments, **kwargs)
+            result = explore(running, lambda: self._function(*arguments, **kwargs))
         if weights:
             warn_of_inference_mode(running.cells.values())
         losses = self._losses(running, result, source)

@@ -22,6 +22,7 @@ from ..ir.interpret import evaluate
 from .gradient import ALL, GradientFunction, _as_parameters, _cotangents, _own_value
 from .location import user_source
 from .parameter import Parameter
+from .paths import explore
 from .tensor import Tensor
 from .trace import Trace, array_of, current_trace, split_arguments, trace
 from .tree import flatten, unflatten
@@ -62,7 +63,7 @@ class _Jvp(GradientFunction):
                     "jvp: v must have the shapes of the inputs", at=source,
                     expected=node.type.describe(), given=v.type.describe(),
                 )  # fmt: skip
-        result = self._function(*arguments)
+        result = explore(running, lambda: self._function(*arguments))
         losses = self._losses(running, result, source)
         pairs = [(node, v) for node, v in zip(wanted, tangents) if node.dtype.is_float]
         with source_scope(source):
@@ -113,7 +114,8 @@ class _Vjp(GradientFunction):
         arguments, wanted = self._own_arguments(running, inputs)
         weights = _as_parameters(self._weights)
         weight_nodes = [_own_value(running, w) for w in weights]
-        result = self._function(*arguments)
+        # the backward comes later: a decision cannot be handed to whoever asks for it
+        result = explore(running, lambda: self._function(*arguments), hands_on=False)
         losses = self._losses(running, result, source)
         for weight, (own, original) in zip(weights, weight_nodes):
             if running.latest[id(weight)] is own and own is not original:
@@ -214,7 +216,7 @@ class JacobianFunction(GradientFunction):
     def _inline(self, running: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         source = user_source()
         arguments, wanted = self._own_arguments(running, args)
-        result = self._function(*arguments, **kwargs)
+        result = explore(running, lambda: self._function(*arguments, **kwargs))
         losses = self._losses(running, result, source)
         make = _by_column if self._forward else _by_row
         rows = []

@@ -18,6 +18,7 @@ from .location import user_source
 from .tensor_methods import add_methods
 
 if TYPE_CHECKING:
+    from .paths import Path
     from .trace import Trace
 
 
@@ -72,6 +73,7 @@ class Tensor:
     _array: np.ndarray | None
     _node: Node | None
     _trace: Trace | None
+    _path: Path | None = None  # the way through the traced function that made it
 
     def __init__(
         self, input_data: object = None, dtype: object = None, shape: Any = None, init: object = None
@@ -171,8 +173,7 @@ class Tensor:
                 f"{action} of a tensor is not known while the graph is built",
                 at=user_source(), expected="a Python value", given=f"a traced tensor {self.type.describe()}",
                 fix="keep it a tensor: ops.where(condition, x, y) chooses between values, "
-                "amp.update_where(condition, function) makes the function's assignments only where it holds; "
-                "decide in Python only on shapes, dtypes and Python values",
+                "and `if condition:` works on tensors; everything else in Python needs shapes, dtypes and Python values",
             )  # fmt: skip
         assert self._array is not None
         return self._array
@@ -219,7 +220,14 @@ class Tensor:
         return function(*args, **kwargs)
 
     def __bool__(self) -> bool:
-        return bool(self._value("the truth value (`if`, `while`, `and`, `or`, `not`, bool())"))
+        from .trace import current_trace
+
+        trace = current_trace()
+        if trace is not None and self._symbolic():
+            from .paths import truth
+
+            return truth(trace, self)
+        return bool(self._value("the truth value"))
 
     def __int__(self) -> int:
         return int(self._value("int()").item())

@@ -26,9 +26,10 @@ import numpy as np
 
 from ..dtypes import as_dtype
 from ..errors import TraceError
-from ..ir import Graph, Node, TensorType, input_node
+from ..ir import Graph, Node, TensorType, input_node, nodes_observed
 from .location import user_source
 from .parameter import Parameter
+from .paths import Path, explore, made
 from .replay import Calls
 from .tensor import Tensor, to_array
 from .tree import flatten, leaf_names, unflatten
@@ -54,6 +55,8 @@ class Trace:
         self._constants: dict[int, Node] = {}
         self.cells: dict[int, Any] = {}
         self.calls = Calls()
+        self.path: Path | None = None  # the way through the running function, see paths.py
+        self.born: dict[int, tuple[Any, Path | None]] = {}  # Cells made by the function, and on which way
         self._labels: set[str] = set()
 
     def data_input(self, label: str, type: TensorType) -> Tensor:
@@ -64,13 +67,17 @@ class Trace:
 
     def tensor(self, node: Node) -> Tensor:
         """The traced Tensor of a node."""
-        return Tensor._symbol(node, self)
+        tensor = Tensor._symbol(node, self)
+        tensor._path = self.path
+        return tensor
 
     def lift(self, tensor: Tensor) -> Node:
         """The node of a Tensor: traced, a Parameter (state), or an eager Tensor (captured as a constant)."""
         if tensor._node is not None:
             if tensor._trace is not self:
                 raise leaked(tensor)
+            if tensor._path is not None and tensor._path.is_over():
+                raise _escaped(tensor)
             return tensor._node
         if isinstance(tensor, Parameter):
             return self.read(tensor)
@@ -98,9 +105,10 @@ class Trace:
     def read(self, parameter: Parameter) -> Node:
         """The parameter's value at this point: its input, or what was assigned last."""
         if id(parameter) not in self.latest:
-            node = input_node(self._unique(parameter.name), parameter.type, "state")
-            self.states[id(parameter)] = (parameter, node)
-            self.latest[id(parameter)] = node
+            if id(parameter) not in self.states:
+                node = input_node(self._unique(parameter.name), parameter.type, "state")
+                self.states[id(parameter)] = (parameter, node)
+            self.latest[id(parameter)] = self.states[id(parameter)][1]
         value = self.latest[id(parameter)]
         self.calls.read(id(parameter), value)
         return value
@@ -113,7 +121,9 @@ class Trace:
     def graph(self, outputs: Sequence[Node]) -> Graph:
         """The finished graph."""
         updates = {
-            node: self.latest[key] for key, (_, node) in self.states.items() if self.latest[key] is not node
+            node: self.latest[key]
+            for key, (_, node) in self.states.items()
+            if self.latest.get(key, node) is not node
         }
         inputs = (*self.data, *(node for _, node in self.states.values()))
         return Graph(inputs, tuple(outputs), updates, self.name)
@@ -131,7 +141,8 @@ def tracing(trace: Trace) -> Iterator[None]:
     """Operations inside add nodes to `trace`; afterwards its Tensors are dead."""
     token = _current.set(trace)
     try:
-        yield
+        with nodes_observed(lambda node: made(trace, node)):
+            yield
     finally:
         trace.active = False
         _current.reset(token)
@@ -249,7 +260,7 @@ def trace(
     with tracing(running):
         symbols = [running.data_input(label, type_of(leaf)) for label, leaf in zip(names, leaves)]
         traced_args, traced_kwargs = unflatten(arguments, symbols)
-        result = function(*traced_args, **traced_kwargs)
+        result = explore(running, lambda: function(*traced_args, **traced_kwargs))
         outputs, structure = flatten(result, lambda value: isinstance(value, Tensor))
         graph = running.graph([running.lift(t) for t in outputs])
     return Traced(
@@ -276,4 +287,16 @@ def leaked(tensor: Tensor) -> TraceError:
         "a traced tensor was used after its trace had ended",
         at=user_source(), given=f"a traced tensor {tensor.type.describe()}{where}",
         fix="return it from the traced function instead of storing it in an attribute or a global",
+    )  # fmt: skip
+
+
+def _escaped(tensor: Tensor) -> TraceError:
+    """The error for a Tensor of a function whose ways were merged, met after that function has returned."""
+    assert tensor._node is not None
+    made_at = tensor._node.source
+    where = f", made at {made_at}" if made_at is not None and made_at.file else ""
+    return TraceError(
+        "a tensor made in a function that decides on tensors was used after the function had returned",
+        at=user_source(), given=f"a traced tensor {tensor.type.describe()}{where}",
+        fix="return it from the function, or keep it in an attribute of a Cell",
     )  # fmt: skip

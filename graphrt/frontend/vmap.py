@@ -16,6 +16,7 @@ from ..errors import ArgumentError, ShapeError, TraceError
 from ..ir import Node, TensorType, input_node, source_scope, topological_order
 from .location import user_source
 from .parameter import Parameter
+from .paths import explore
 from .tensor import Tensor
 from .trace import Trace
 from .transform import FunctionTransform
@@ -54,7 +55,10 @@ class VmapFunction(FunctionTransform):
                 samples[symbol] = together
                 symbols.append(running.tensor(symbol))
         before = dict(running.latest)
-        result = self._function(*unflatten(structure, symbols), **kwargs)
+        # a decision on one sample is no decision of the function around this one
+        result = explore(
+            running, lambda: self._function(*unflatten(structure, symbols), **kwargs), hands_on=False
+        )
         _check_assignments(running, before, samples, source)
         outputs, shape_of_result = flatten(result, _is_array)
         nodes = [running.lift(t if isinstance(t, Tensor) else Tensor(t)) for t in outputs]

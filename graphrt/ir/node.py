@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from .op import Input, Op
 from .types import Source, TensorType
 
 _current_source: ContextVar[Source | None] = ContextVar("graphrt_source", default=None)
+_observer: ContextVar[Callable[[Node], Node] | None] = ContextVar("graphrt_node_observer", default=None)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -41,7 +42,7 @@ class Node:
 
     def with_inputs(self, inputs: tuple[Node, ...]) -> Node:
         """This op reading other nodes of the same types; the node itself if they are the ones it reads."""
-        return self if inputs == self.inputs else Node(self.op, inputs, self.type, self.source)
+        return self if inputs == self.inputs else _made(Node(self.op, inputs, self.type, self.source))
 
     def __repr__(self) -> str:
         return f"<{self.op.name}: {self.type}>"
@@ -55,6 +56,21 @@ def source_scope(source: Source | None) -> Iterator[None]:
         yield
     finally:
         _current_source.reset(token)
+
+
+@contextmanager
+def nodes_observed(observer: Callable[[Node], Node]) -> Iterator[None]:
+    """Every node made inside is shown to `observer`, which returns the node to take in its place."""
+    token = _observer.set(observer)
+    try:
+        yield
+    finally:
+        _observer.reset(token)
+
+
+def _made(node: Node) -> Node:
+    observer = _observer.get()
+    return node if observer is None else observer(node)
 
 
 def current_source() -> Source | None:
@@ -81,7 +97,7 @@ def apply(op: Op, *inputs: Node, source: Source | None = None) -> Node:
                 fix=error.fix,
             ) from None
         raise
-    return Node(op, tuple(inputs), result, source)
+    return _made(Node(op, tuple(inputs), result, source))
 
 
 def input_node(label: str, type: TensorType, kind: str = "data", source: Source | None = None) -> Node:

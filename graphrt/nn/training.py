@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..frontend.cell import Cell
+from ..frontend.grad_operation import GradOperation
 from ..frontend.gradient import value_and_grad
 from ..frontend.parameter import ParameterTuple
 
@@ -47,7 +48,13 @@ class TrainOneStepCell(Cell):
 
     `sens`: a factor on the loss that is differentiated, not on the one returned: the gradients are `sens` times as large
     (loss scale; give the optimizer the same `loss_scale`).
+
+    What subclasses written for MindSpore use is there: `network`, `optimizer`, `weights`, `sens`, `grad` (a
+    GradOperation of the weights whose last argument is the gradient of the loss), `grad_no_sens` (without it), and
+    `grad_reducer`, which returns the gradients as they are: there is one device.
     """
+
+    reducer_flag = False
 
     def __init__(self, network: Cell, optimizer: Any, sens: float = 1.0):
         super().__init__(auto_prefix=False)
@@ -55,12 +62,18 @@ class TrainOneStepCell(Cell):
         self.optimizer = optimizer
         self.weights = ParameterTuple(optimizer.parameters)
         self.sens = float(sens)
+        self.grad = GradOperation(get_by_list=True, sens_param=True)
+        self.grad_no_sens = GradOperation(get_by_list=True)
         self._gradient = value_and_grad(network, None, self.weights)
         self._scaled_gradient = value_and_grad(self._scaled, None, self.weights, has_aux=True)
 
     def set_sens(self, value: float) -> None:
         """Change the factor on the gradients."""
         self.sens = float(value)
+
+    def grad_reducer(self, grads: Any) -> Any:
+        """The gradients, as they are. `grads`: one Tensor per weight."""
+        return grads
 
     def _scaled(self, *inputs: Any) -> tuple[Any, Any]:
         loss = self.network(*inputs)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from ..frontend.cell import Cell
-from ..frontend.conditional import update_where
 from ..frontend.parameter import Parameter, ParameterTuple, assign
 
 
@@ -41,13 +40,10 @@ class Accumulation(Cell):
 
     def construct(self, optimizer: Callable[[Sequence[Any]], Any], gradients: Sequence[Any]) -> None:
         """Add the gradients of a batch; `optimizer(mean gradients)` takes effect in every `count`-th call."""
-        from .. import ops
-
-        batches = self.batches + 1
-        due = ops.equal(batches, self.count)
-        sums = [total + gradient for total, gradient in zip(self.sums, gradients)]
-        # without control flow in the step, the optimizer's new states are computed for every batch and kept when due
-        update_where(due, optimizer, [total * (1.0 / self.count) for total in sums])
-        assign(self.batches, ops.where(due, 0, batches))
-        for state, total in zip(self.sums, sums):
-            assign(state, ops.where(due, ops.zeros_like(total), total))
+        for total, gradient in zip(self.sums, gradients):
+            assign(total, total + gradient)
+        assign(self.batches, self.batches + 1)
+        # the native step has no control flow: it computes the optimizer's new states for every batch and takes them when due
+        if self.batches == self.count:
+            optimizer([total * (1.0 / self.count) for total in self.sums])
+            self.clear()

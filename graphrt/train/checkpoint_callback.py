@@ -187,7 +187,8 @@ class ModelCheckpoint(Callback):
             due = parameters.cur_step_num - self._saved_step >= self._config.save_checkpoint_steps
         else:
             due = time.monotonic() - self._saved_time >= self._config.save_checkpoint_seconds
-        if due:
+        # in the middle of an epoch: what its end does would be done again by a run that goes on
+        if due or run_context.get_stop_requested():
             self._save(parameters)
 
     def end(self, run_context: RunContext) -> None:

@@ -50,8 +50,9 @@ class RunContext:
         return self._parameters
 
     def request_stop(self) -> None:
-        """End training after the present step (in sink mode: after the present sink; before an epoch's first step:
-        at once)."""
+        """End training after the present step, in sink mode after the present sink; if there is none, after the next
+        one (a resumed run: at once). The evaluation and the callbacks that end an epoch still run. The next call of
+        `train` knows nothing of it."""
         self._stop_requested = True
 
     def get_stop_requested(self) -> bool:

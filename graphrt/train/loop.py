@@ -78,16 +78,18 @@ def run_epochs(
         if start is not None and (start.epoch_ended or next_epoch > first_epoch + epochs):
             start.restore()
         for epoch in range(next_epoch, first_epoch + epochs + 1):
-            if context.get_stop_requested():
+            if start is not None and context.get_stop_requested():  # what was stopped early stays stopped
                 break
             parameters.update(cur_epoch_num=epoch, cur_step_in_epoch=0, eval_results={})
             callbacks.call("on_train_epoch_begin", context)
-            if context.get_stop_requested():
-                break
             left = steps
             if start is not None and epoch == start.epoch:  # in the middle of this epoch
                 done = run.go_on(start)
                 left = 0 if start.pass_ended else None if steps is None else max(0, steps - done)
+                if context.get_stop_requested():
+                    if done == 0:
+                        break
+                    left = 0
             elif whole_passes:
                 source.begin_epoch()
             if left == 0:
@@ -98,11 +100,17 @@ def run_epochs(
                 run.single_steps(left)
             if parameters.cur_step_in_epoch == 0:
                 raise empty_dataset()
-            parameters.batch_num = parameters.cur_step_in_epoch if steps is None else steps
+            done = parameters.cur_step_in_epoch
+            cut_short = context.get_stop_requested() and not sink_mode and (steps is None or done < steps)
+            if not cut_short:
+                parameters.batch_num = done if steps is None else steps
             if evaluate is not None:
                 parameters.eval_results = evaluate(epoch)
             callbacks.call("on_train_epoch_end", context)
-            parameters.epochs_completed = epoch
+            if not cut_short:
+                parameters.epochs_completed = epoch
+            if context.get_stop_requested():
+                break
     except BaseException as error:
         parameters.error = error
         raise
@@ -142,10 +150,10 @@ class _Run:
         self.parameters.update(losses=losses, net_outputs=Tensor(losses[-1]))
 
     def single_steps(self, steps: int | None) -> None:
-        """One native call per step."""
+        """One native call per step, until somebody asks to stop."""
         done = 0
-        while (steps is None or done < steps) and not self.context.get_stop_requested():
-            if self.sink(1, within_pass=True) == 0:
+        while steps is None or done < steps:
+            if self.sink(1, within_pass=True) == 0 or self.context.get_stop_requested():
                 break
             done += 1
 

@@ -20,6 +20,7 @@ import numpy as np
 from ..dtypes import as_dtype
 from ..errors import CheckpointError, DTypeError
 from ..frontend.location import user_source
+from .foreign_weights import foreign_file
 
 SUFFIX = ".safetensors"
 HEADER_LIMIT = 16 << 20  # bytes: room for 100,000 names; a longer header only serves to exhaust memory
@@ -132,6 +133,9 @@ def _header_length(content: bytes, path: Path) -> int:
         raise damaged(path, f"it ends after {len(content)} bytes")
     length = int.from_bytes(content[:_LENGTH], "little")
     if content[_LENGTH : _LENGTH + 1] != b"{":
+        foreign = foreign_file(content, path)
+        if foreign is not None:
+            raise foreign
         raise damaged(path, "it does not begin like a safetensors file")
     if length > len(content) - _LENGTH:
         raise damaged(path, f"its header should have {length} bytes, {len(content) - _LENGTH} are there")

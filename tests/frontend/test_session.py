@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -70,6 +71,61 @@ def test_bad_settings(settings, text):
     with pytest.raises(ArgumentError) as caught:
         graphrt.set_context(**settings)
     assert str(caught.value) == text
+
+
+@pytest.fixture
+def nothing_told(monkeypatch):
+    from graphrt import context
+
+    monkeypatch.setattr(context, "_told", set())
+
+
+def test_settings_of_mindspore_are_accepted_with_one_warning(nothing_told):
+    """What programs pass to set_context there. Names and defaults: documentation of mindspore.set_context, 2.4."""
+    settings = dict(
+        save_graphs=2, save_graphs_path="./ir", device_id=3, max_call_depth=2000, enable_graph_kernel=True,
+        pynative_synchronize=True, deterministic="ON", max_device_memory="8GB", jit_config={"jit_level": "O0"},
+    )  # fmt: skip
+    with pytest.warns(UserWarning) as caught, graphrt.set_context(device_target="CPU", **settings):
+        assert graphrt.get_context("device_id") == 3 and graphrt.get_context("deterministic") == "ON"
+        assert graphrt.get_context("mode") == graphrt.PYNATIVE_MODE
+    assert len(caught) == len(settings) and {w.filename for w in caught} == {__file__}
+    texts = {str(w.message).split()[1]: str(w.message) for w in caught}
+    assert texts.keys() == settings.keys()
+    assert texts["save_graphs"] == (
+        "set_context: save_graphs has no meaning here: graphrt-dump FILE.py:net --stage all shows every stage of the compiler"
+    )
+    assert graphrt.get_context("device_id") == 0 and graphrt.get_context("save_graphs") is False
+    with warnings.catch_warnings():  # said once
+        warnings.simplefilter("error")
+        graphrt.set_context(**settings).__exit__()
+
+
+def test_every_foreign_setting_says_what_happens_instead(nothing_told):
+    from graphrt.context import FOREIGN
+
+    with (
+        pytest.warns(UserWarning) as caught,
+        graphrt.set_context(**{name: v for name, (v, _) in FOREIGN.items()}),
+    ):
+        assert all(graphrt.get_context(name) == default for name, (default, _) in FOREIGN.items())
+    assert len(caught) == len(FOREIGN) and all(
+        note and not note.endswith(".") for _, note in FOREIGN.values()
+    )
+
+
+def test_unknown_settings_suggest_the_nearest_and_change_nothing(nothing_told):
+    for name, near in (
+        ("save_graph", "save_graphs"),
+        ("thread", "threads"),
+        ("device_traget", "device_target"),
+    ):
+        with pytest.raises(ArgumentError) as caught, warnings.catch_warnings():
+            warnings.simplefilter("error")
+            graphrt.set_context(device_id=7, **{name: 1})
+        assert caught.value.fix == f"did you mean {near!r}?" and graphrt.get_context("device_id") == 0
+    with pytest.raises(ArgumentError, match="did you mean 'save_graphs'"):
+        graphrt.get_context("save_graph")
 
 
 def test_unknown_setting_and_bad_seed():

@@ -108,15 +108,62 @@ def test_request_stop(make_model, resident, sink_mode, steps):
     assert len(history.losses) == steps and stop.events[-1][0] == "end"
 
 
-@pytest.mark.parametrize("sink_mode", [True, False])
-@pytest.mark.parametrize("hook", ["begin", "epoch_begin"])
-def test_a_stop_requested_before_the_first_step(make_model, resident, sink_mode, hook):
-    class Stop(Callback):
-        pass
+class StopIn(Recorder):
+    """Asks to stop in one of the methods, as soon as so many steps are done."""
 
-    setattr(Stop, hook, lambda self, run_context: run_context.request_stop())
-    history = make_model().train(3, resident(), Stop(), dataset_sink_mode=sink_mode)
-    assert len(history.losses) == 0 and history.epoch == []
+    def __init__(self, hook, step=0):
+        super().__init__()
+        self.hook, self.step = hook, step
+
+    def _note(self, name, run_context):
+        super()._note(name, run_context)
+        if name == self.hook and run_context.original_args().cur_step_num >= self.step:
+            run_context.request_stop()
+            assert run_context.get_stop_requested()
+
+
+# MindSpore looks at the request after a step (without sinks) and after an epoch's sink, in Model._train_process and
+# Model._train_dataset_sink_process; an epoch has 4 steps, a sink of 3 steps is an epoch
+@pytest.mark.parametrize(
+    ("hook", "step", "steps", "sinks"),
+    [
+        ("begin", 0, 1, 3), ("epoch_begin", 0, 1, 3), ("step_begin", 0, 1, 3), ("step_end", 0, 1, 3),
+        ("epoch_end", 0, 4, 3), ("epoch_begin", 4, 5, 9), ("step_begin", 5, 6, 9), ("step_end", 5, 5, 6),
+        ("step_end", 4, 4, 6), ("epoch_end", 5, 8, 6), ("end", 0, 12, 9),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("streamed_data", [False, True], ids=["resident", "streamed"])
+def test_a_stop_comes_after_the_present_step_or_sink(
+    make_model, resident, streamed, streamed_data, hook, step, steps, sinks
+):
+    for arguments, expected in (({"dataset_sink_mode": False}, steps), ({"sink_size": 3}, sinks)):
+        stop, model, data = StopIn(hook, step), make_model(), (streamed if streamed_data else resident)()
+        history = model.train(3, data, stop, **arguments)
+        assert len(history.losses) == expected
+        ends = [name for name, _, _ in stop.events if name != "step_begin"]  # streamed data may end after one
+        assert ends[-3:] == ["step_end", "epoch_end", "end"]
+        again = model.train(1, data, **arguments)  # the request is forgotten; a whole epoch comes
+        assert len(again.losses) == (3 if "sink_size" in arguments else 4)
+
+
+def test_a_stop_from_a_callback_that_sees_every_step_of_a_sink(make_model, resident):
+    class Stop(Callback):
+        per_step = True
+        seen = 0
+
+        def step_end(self, run_context):
+            self.seen += 1
+            if run_context.original_args().cur_step_num == 2:  # the sink has long done them all
+                run_context.request_stop()
+
+    stop, model = Stop(), make_model()
+    assert len(model.train(3, resident(), [stop], sink_size=3).losses) == stop.seen == 3
+
+
+def test_a_stop_in_the_middle_of_an_epoch_is_followed_by_the_evaluation(make_model, resident):
+    model = make_model(metrics={"accuracy"})
+    history = model.fit(3, resident(), resident(), callbacks=StopIn("step_end", 2), dataset_sink_mode=False)
+    assert len(history.losses) == 2 and len(history.history["accuracy"]) == 1
 
 
 def test_batch_num_and_totals(make_model, resident, streamed):

@@ -65,6 +65,41 @@ def test_steps_may_be_cut_into_sinks_otherwise_after_resuming(tmp_path):
     assert_same_run(train(seed=3, resume=tmp_path, sink_size=-1), whole)
 
 
+@pytest.mark.parametrize(
+    "arguments", [dict(dataset_sink_mode=False), dict(sink_size=3)], ids=["steps", "sinks"]
+)
+@pytest.mark.parametrize("streamed", [False, True], ids=["resident", "streamed"])
+def test_a_run_that_was_asked_to_stop_goes_on(tmp_path, arguments, streamed):
+    """Wherever somebody asked: the epoch that was cut short is finished, not left out, and not counted twice."""
+    whole = train(streamed=streamed, **arguments)
+
+    def asking(hook, step):
+        class Asking(Callback):
+            pass
+
+        def ask(self, run_context):
+            if run_context.original_args().cur_step_num >= step:
+                run_context.request_stop()
+
+        setattr(Asking, hook, ask)
+        return Asking()
+
+    places = [
+        ("begin", 0),
+        ("epoch_begin", 5),
+        ("step_begin", 7),
+        ("step_end", 7),
+        ("step_end", 10),
+        ("epoch_end", 5),
+    ]
+    for number, (hook, step) in enumerate(places):
+        folder = tmp_path / str(number)
+        saving = ModelCheckpoint(directory=folder, config=CheckpointConfig(save_checkpoint_steps=10**6))
+        _, cut = train(callbacks=[asking(hook, step), saving], streamed=streamed, **arguments)
+        assert 0 < len(cut.losses) <= len(whole[1].losses)
+        assert_same_run(train(seed=99, resume=folder, streamed=streamed, **arguments), whole)
+
+
 def test_validation_and_its_results_go_on(tmp_path):
     def fit(seed, callbacks, **arguments):
         model, data = make(seed)

@@ -294,6 +294,90 @@ def test_hostile_files(tmp_path, number):
         graphrt.load_checkpoint(tmp_path / "x.safetensors")
 
 
+def field(number, content):
+    """A field of protobuf's wire format: a number, or something with a length."""
+
+    def varint(value):
+        return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + varint(value >> 7)
+
+    if isinstance(content, int):
+        return varint(number << 3) + varint(content)
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def checkpoint_of_mindspore(**arrays):
+    """What MindSpore's save_checkpoint writes (its file checkpoint.proto): values with a tag and a tensor, which has
+    dimensions, a type and its bytes."""
+    content = b""
+    for name, array in arrays.items():
+        dimensions = b"".join(field(1, extent) for extent in array.shape)
+        tensor = dimensions + field(2, b"Float32") + field(3, array.tobytes())
+        content += field(1, field(1, name.replace("__", ".").encode()) + field(2, tensor))
+    return content
+
+
+@pytest.mark.parametrize("size", [1, 40, 5000])  # the length of the first value takes one to three bytes
+def test_checkpoints_of_mindspore_are_recognised(tmp_path, monkeypatch, size):
+    monkeypatch.chdir(tmp_path)
+    content = checkpoint_of_mindspore(
+        conv1__weight=np.ones((size, 1), np.float32), fc__bias=np.ones(3, np.float32)
+    )
+    (tmp_path / "net.ckpt").write_bytes(content)
+    with pytest.raises(CheckpointError) as caught:
+        graphrt.load_checkpoint("net.ckpt")
+    assert str(caught.value) == (
+        "not a safetensors file: net.ckpt\n"
+        f"  at:       {caught.value.at}\n"
+        "  expected: what graphrt.save_checkpoint writes\n"
+        "  given:    a checkpoint of MindSpore (protobuf); its first parameter is 'conv1.weight'\n"
+        "  fix:      where MindSpore is installed, run\n"
+        "              from mindspore import load_checkpoint\n"
+        "              from safetensors.numpy import save_file\n"
+        '              save_file({name: p.asnumpy() for name, p in load_checkpoint("net.ckpt").items()}, "net.safetensors")\n'
+        "            and load net.safetensors"
+    )
+
+
+def test_what_the_message_says_converts(tmp_path, monkeypatch):
+    """The lines of the message, with a stand-in for MindSpore's load_checkpoint."""
+    import sys
+    import types
+
+    monkeypatch.chdir(tmp_path)
+    values = {"conv1.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "fc.bias": np.ones(3, np.float16)}
+    (tmp_path / "net.ckpt").write_bytes(checkpoint_of_mindspore(conv1__weight=values["conv1.weight"]))
+    with pytest.raises(CheckpointError) as caught:
+        graphrt.load_checkpoint("net.ckpt")
+    stand_in = types.ModuleType("mindspore")
+    stand_in.load_checkpoint = lambda path: {name: graphrt.Tensor(value) for name, value in values.items()}
+    monkeypatch.setitem(sys.modules, "mindspore", stand_in)
+    lines = caught.value.fix.splitlines()[1:4]
+    exec("\n".join(line.strip() for line in lines), {})
+    found = graphrt.load_checkpoint("net.safetensors")
+    assert {name: p.asnumpy().tobytes() for name, p in found.items()} == {
+        n: v.tobytes() for n, v in values.items()
+    }
+
+
+def test_other_files_that_are_recognised(tmp_path):
+    np.savez(tmp_path / "x.npz", a=np.ones(3))
+    with pytest.raises(
+        CheckpointError, match=r"zip archive or pickle(.|\n)*safetensors.torch import save_file(.|\n)*x.npz"
+    ):
+        graphrt.load_checkpoint(tmp_path / "x.npz")
+    whole = checkpoint_of_mindspore(a=np.ones(3, np.float32))
+    for content in (
+        whole[:12],
+        b"\n\x7f" + whole,
+        b"\n\x05\n\x03\xff\xfe\xfd",
+        b"\n" + b"\xff" * 20,
+        b"\n\x00" * 8,
+    ):
+        (tmp_path / "x").write_bytes(content)
+        with pytest.raises(CheckpointError, match="not a whole safetensors file"):
+            graphrt.load_checkpoint(tmp_path / "x")
+
+
 def test_two_thousand_mutants(tmp_path):
     """Bytes changed, removed, repeated: an error of graphrt, or arrays no larger than the file."""
     draw = np.random.default_rng(0)
