@@ -90,43 +90,26 @@ def _loss_position(step: LoweredStep) -> int:
 
 
 _DEFINITION = re.compile(r'^(?:define\b[^@\n]*@|@)("[^"]*"|[-\w.$]+)', re.MULTILINE)
-_FUNCTION = re.compile(r'^define\b[^@\n]*@("[^"]*"|[-\w.$]+).*?^}\n', re.MULTILINE | re.DOTALL)
 _GLOBAL = re.compile(r'@("[^"]*"|[-\w.$]+)')
 
 
 def _with_distinct_names(steps: Sequence[LoweredStep]) -> list[LoweredStep]:
     """The steps, fit for one module: where the definitions of a later step clash with those of an earlier one they get
-    new names, and functions an earlier step has already (whatever their name) are left out."""
+    new names. Kernels that are equal all the same are compiled once, see codegen/units.py."""
     taken: set[str] = set()
-    known: dict[str, str] = {}  # function without its name -> name
     result = []
     for step in steps:
-        text, defined = step.text, set(_DEFINITION.findall(step.text))
-        functions = {found[1]: found[0] for found in _FUNCTION.finditer(text)}
+        defined = set(_DEFINITION.findall(step.text))
         renamed: dict[str, str] = {}
-        for name, function in functions.items():
-            others = set(_GLOBAL.findall(function)) - {name}
-            twin = known.get(_anonymous(function, name))
-            if twin is not None and not others & defined:  # it uses nothing that may mean another thing here
-                renamed[name] = twin
-                text = text.replace(function, "", 1)
-        remaining = defined - set(renamed)
-        for name in sorted(remaining & taken):
+        for name in sorted(defined & taken):
             renamed[name] = _free_name(name, taken | defined)
             taken.add(renamed[name])
         if renamed:
-            text = _GLOBAL.sub(lambda found, new=renamed: "@" + new.get(found[1], found[1]), text)  # type: ignore[misc]
+            text = _GLOBAL.sub(lambda found, new=renamed: "@" + new.get(found[1], found[1]), step.text)  # type: ignore[misc]
             step = replace(step, name=renamed.get(step.name, step.name), text=text)
-        for found in _FUNCTION.finditer(text):
-            if not set(_GLOBAL.findall(found[0])) & (taken | defined) - {found[1]}:
-                known.setdefault(_anonymous(found[0], found[1]), found[1])
-        taken |= remaining
+        taken |= defined
         result.append(step)
     return result
-
-
-def _anonymous(function: str, name: str) -> str:
-    return function.replace(f"@{name}(", "@(", 1)
 
 
 def _free_name(name: str, taken: set[str]) -> str:

@@ -1,12 +1,17 @@
 """A module and the objects it is linked from: the same functions, each kernel on its own."""
 
 import ctypes
+import re
 
 import pytest
 
+from graphrt import compiler, ir
 from graphrt.codegen import jit, units
 from graphrt.codegen.target import target
+from graphrt.dtypes import as_dtype
 from graphrt.errors import CompileError
+from graphrt.ops import build
+from graphrt.runtime import program
 
 HEAD = "declare i64 @llvm.smax.i64(i64, i64)\ndeclare i64 @llvm.smin.i64(i64, i64)\n"
 
@@ -23,6 +28,10 @@ def kernel(name: str, operation: str) -> str:
 def module(*names: str) -> str:
     calls = "".join(f"  call void @{name}(ptr %b, i64 0, i64 1)\n" for name in names)
     return f"define void @run(ptr %b) {{\n{calls}  ret void\n}}\n" + units.attributes(target("host"))
+
+
+def tensor(*shape: int, dtype: str = "float32") -> ir.TensorType:
+    return ir.TensorType(shape, as_dtype(dtype))
 
 
 ADD, LARGER = "add i64 %x, 3", "call i64 @llvm.smax.i64(i64 %x, i64 10)"
@@ -77,3 +86,17 @@ def test_an_error_names_the_line_of_the_kernel():
         with pytest.raises(CompileError, match="LLVM rejects the generated code") as error:
             units.objects(text, target("host"))
         assert "%nothing" in str(error.value)
+
+
+def test_full_and_ragged_batches_share_what_does_not_depend_on_the_batch():
+    x = ir.input_node("x", tensor(40, 8))
+    w = ir.input_node("w", tensor(64), "state")
+
+    def step(batch):
+        rows = ir.input_node("indices", tensor(batch, dtype="int32"))
+        loss = build.reduce_sum(build.gather(x, rows))
+        return compiler.lower(ir.Graph((x, rows, w), (loss,), {w: build.mul(w, 0.5)}, "step"), threads=1)
+
+    text = program.sink_text([step(16), step(5)], target("host"))
+    names = {found[1] for found in re.finditer(r"define internal void @([\w.]+)\([^\n]*#0", text)}
+    assert len(units.split(text, target("host"))[1]) < len(names)

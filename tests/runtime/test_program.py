@@ -13,26 +13,16 @@ from graphrt.runtime import program
 from . import handwritten
 
 
-def test_equal_functions_are_shared_and_others_renamed():
-    """The update does not depend on the batch size; the mean, the loss and the step do."""
+def test_a_later_step_gets_names_of_its_own():
     full, ragged = handwritten.step(13, 4), handwritten.step(13, 1)
     text = program.sink_text([full, ragged], target("host"))
-    for name in ("mean", "loss", "step"):
+    for name in ("mean", "loss", "update", "step"):
         assert text.count(f"@{name}(") == text.count(f"@{name}.1(") == 2
-    assert text.count("void @update(") == 3 and "@update.1" not in text and "@graphrt_barrier.1" not in text
+    assert "@graphrt_barrier.1" not in text
     jit.compile_text(text, target("host"))
 
 
-def test_equal_functions_under_other_names_are_shared():
-    full, ragged = handwritten.step(13, 4, name="full"), handwritten.step(13, 1, name="ragged")
-    moved = replace(ragged, text=ragged.text.replace("@update(", "@apply("))
-    text = program.sink_text([full, moved], target("host"))
-    assert "@apply" not in text and text.count("void @update(") == 3
-    assert "@full(" in text and "@ragged(" in text
-    jit.compile_text(text, target("host"))
-
-
-def test_functions_that_call_different_things_are_not_shared():
+def test_renamed_functions_call_what_was_renamed_with_them():
     """Equal text is not an equal function if what it calls differs."""
 
     def step(number):
