@@ -22,7 +22,7 @@ from graphrt.train.callback import LossMonitor
 
 LAYERS, HEADS, WIDTH, BLOCK = 4, 4, 128, 64
 BATCH, STEPS, WARM_UP = 12, 2000, 100
-RATE, LAST_RATE = 1e-3, 1e-4
+RATE, LAST_RATE = 2e-3, 1e-4
 
 
 def dense(inputs, outputs, sigma=0.02):

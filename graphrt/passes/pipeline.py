@@ -12,6 +12,7 @@ from ..ir.verify import verify
 from ..ops.patches import WindowPatches
 from .expand_composites import expand_composites
 from .explicit_padding import explicit_padding
+from .flat_batches import flat_batches
 from .fold_constants import fold_constants
 from .lane_sums import lane_sums
 from .merge_duplicates import merge_duplicates
@@ -72,8 +73,8 @@ def prepare(
     processor: Processor | None = None,
     record: Callable[[str, Any], None] | None = None,
 ) -> Graph:
-    """`graph` in the form scheduling wants: padding explicit, large sums split, products untransposed, and what that
-    duplicated merged. Verified and recorded like the passes of `run`.
+    """`graph` in the form scheduling wants: padding explicit, samples flat, products untransposed, large sums split, and
+    what that duplicated merged. Verified and recorded like the passes of `run`.
     """
     given = processor or Processor()
     choice = given.winograd
@@ -83,6 +84,7 @@ def prepare(
     passes: tuple[tuple[str, Pass], ...] = (
         *fast,
         ("explicit_padding", lambda g: explicit_padding(g, given.whole_row)),
+        ("flat_batches", flat_batches),
         ("transposed_products", transposed_products),
         ("window_sums", lambda g: window_sums(g, given.sum_windows or (lambda *_: False))),
         ("lane_sums", lambda g: lane_sums(g, given.lanes)),

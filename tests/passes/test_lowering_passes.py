@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_graphs import random_graph, random_values
 
-from graphrt.dtypes import bfloat16, float32, float64
+from graphrt.dtypes import bfloat16, float32, float64, int32, uint8
 from graphrt.ir import Graph, Node, Source, TensorType, apply, input_node, source_scope, topological_order
 from graphrt.ir.interpret import interpret
 from graphrt.ir.text import to_text
@@ -19,6 +19,7 @@ from graphrt.ops import build
 from graphrt.ops.contractions import Conv2d, Conv2dBackwardInput, Conv2dBackwardWeight
 from graphrt.passes import pipeline
 from graphrt.passes.explicit_padding import explicit_padding
+from graphrt.passes.flat_batches import flat_batches
 from graphrt.passes.lane_sums import lane_sums
 from graphrt.passes.pair_products import pair_products
 from graphrt.passes.transposed_products import swap_last, transposed_products
@@ -37,6 +38,7 @@ class Always:
 
 PASSES = {
     "explicit_padding": explicit_padding,
+    "flat_batches": flat_batches,
     "lane_sums": lambda graph: lane_sums(graph, 16),
     "pair_products": lambda graph: pair_products(graph, True),
     "transposed_products": transposed_products,
@@ -57,6 +59,18 @@ def padded_convolutions() -> Graph:
         dx = apply(Conv2dBackwardInput(x.shape, padding=padding), y, w)
         dw = apply(Conv2dBackwardWeight(w.shape, padding=padding), x, y)
     return Graph((x, w), (y, dx), {w: dw}, "padded")
+
+
+def batch_of_images() -> tuple[Node, Node, Node]:
+    """A column of gray images, indices, and what comes of scaling the images these choose: channels first."""
+    column, indices = tensor("image", 100, 6, 4, 1, dtype=uint8), tensor("indices", 8, dtype=int32)
+    x = build.div(build.sub(build.cast(build.gather(column, indices), float32), 0.5), 255.0)
+    return column, indices, build.transpose(x, (0, 3, 1, 2))
+
+
+def flattened_images() -> Graph:
+    column, indices, x = batch_of_images()
+    return Graph((column, indices), (build.neg(build.reshape(x, (8, 24))),), {}, "flat")
 
 
 def large_gradients() -> Graph:
@@ -91,6 +105,7 @@ def transposed_gradient() -> Graph:
     ("name", "make"),
     [
         ("explicit_padding", padded_convolutions),
+        ("flat_batches", flattened_images),
         ("lane_sums", large_gradients),
         ("pair_products", half_products),
         ("transposed_products", transposed_gradient),
@@ -216,6 +231,19 @@ def test_other_permutations_stay() -> None:
     assert transposed_products(stays) == stays
     turned = transposed_products(Graph((x, y), (build.transpose(z, (0, 2, 1)),), {}, "t"))
     assert turned.outputs[0].op.name == "mat_mul" and turned.outputs[0].shape == (2, 5, 4)
+
+
+def test_only_batches_that_are_nothing_but_flat_are_gathered_flat() -> None:
+    column, indices, x = batch_of_images()
+    flat = build.neg(build.reshape(x, (8, 24)))
+    for outputs in (
+        (flat, build.reduce_sum(x, (1,))),  # somebody sees the images as such
+        (build.neg(build.reshape(x, (4, 48))),),  # samples are joined
+        (build.neg(build.reshape(build.transpose(x, (0, 1, 3, 2)), (8, 24))),),  # pixels change places
+    ):
+        graph = Graph((column, indices), outputs, {}, "images")
+        assert flat_batches(graph) == graph
+    assert flat_batches(Graph((column, indices), (flat,), {}, "flat")).nodes()[2].shape == (100, 24)
 
 
 def test_both_keep_the_users_line() -> None:
