@@ -1,8 +1,7 @@
-"""The native code around the steps: the barrier, one call of a step, and the loop that runs a whole sink.
+"""The native code around the steps: one call of a step, and the loop that runs a whole sink.
 
 In: which steps exist and where their loss and indices are bound (`Variant`). Out: LLVM IR text of
 
-    @graphrt_barrier(ptr barrier, i64 threads)   all threads have arrived, and see what the others wrote
     @run_once(ptr frame, i64 thread)             step 0, once
     @run_sink(ptr frame, i64 thread)             `Frame.steps` training steps
 
@@ -15,15 +14,7 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 
-LINE = 128  # two 64-byte cache lines: the adjacent-line prefetcher fetches pairs, and some ARM cores have 128-byte lines
-
-# The barrier, a block of BARRIER_BYTES: each field on a line of its own.
-ARRIVED = 0  # i64: threads that have arrived in this round
-GENERATION = LINE  # i64: rounds completed; waiting threads watch it change
-SPINS = (
-    2 * LINE
-)  # i64: pauses before a waiting thread starts to yield; written once, before the threads enter
-BARRIER_BYTES = 3 * LINE
+from .meeting import LINE
 
 RUNNING, FINISHED, INTERRUPTED, NON_FINITE = range(4)  # Frame.status
 LEAVE = -1  # Frame.variant: no further step
@@ -68,63 +59,6 @@ class Variant:
     parallel: bool
     loss: int = 0
     indices: int = 0
-
-
-def pause_text(is_x86: bool, is_aarch64: bool) -> tuple[str, str]:
-    """The instruction of a thread that spins, and its declaration."""
-    if is_x86:
-        return "call void @llvm.x86.sse2.pause()", "declare void @llvm.x86.sse2.pause()"
-    if is_aarch64:
-        return "call void @llvm.aarch64.hint(i32 1)", "declare void @llvm.aarch64.hint(i32)"
-    return "", ""
-
-
-def barrier_text(is_x86: bool, is_aarch64: bool) -> str:
-    """The definition of @graphrt_barrier, with the declarations it needs."""
-    pause, declaration = pause_text(is_x86, is_aarch64)
-    return f"""\
-{declaration}
-declare i32 @sched_yield()
-
-define internal void @graphrt_barrier(ptr %barrier, i64 %threads) noinline nounwind {{
-entry:
-  %alone = icmp ule i64 %threads, 1
-  br i1 %alone, label %leave, label %arrive
-arrive:
-  %generation.at = getelementptr i8, ptr %barrier, i64 {GENERATION}
-  %generation = load atomic i64, ptr %generation.at monotonic, align 8
-  %before = atomicrmw add ptr %barrier, i64 1 acq_rel
-  %count = add i64 %before, 1
-  %last = icmp eq i64 %count, %threads
-  br i1 %last, label %release, label %wait
-release:
-  store atomic i64 {ARRIVED}, ptr %barrier monotonic, align 8
-  %following = add i64 %generation, 1
-  store atomic i64 %following, ptr %generation.at release, align 8
-  br label %leave
-wait:
-  %spins.at = getelementptr i8, ptr %barrier, i64 {SPINS}
-  %spins = load i64, ptr %spins.at, align 8
-  br label %look
-look:
-  %left = phi i64 [ %spins, %wait ], [ %fewer, %spin ], [ 0, %yield ]
-  %now = load atomic i64, ptr %generation.at acquire, align 8
-  %released = icmp ne i64 %now, %generation
-  br i1 %released, label %leave, label %again
-again:
-  %patient = icmp sgt i64 %left, 0
-  br i1 %patient, label %spin, label %yield
-spin:
-  {pause}
-  %fewer = sub i64 %left, 1
-  br label %look
-yield:
-  %ignored = call i32 @sched_yield()
-  br label %look
-leave:
-  ret void
-}}
-"""
 
 
 def run_once_text(variant: Variant) -> str:

@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import ctypes
 
-from .driver import LINE, pause_text
+from .meeting import LINE, pause_text
+from .target import Target
 
 PARKED, COMING, IDLE, CLAIMED, CALLED = range(5)
 SPINS = 20_000  # looks with a pause between them, some hundred microseconds, before a waiting worker starts to yield
@@ -41,9 +42,9 @@ class Mailbox(ctypes.Structure):
     )
 
 
-def handover_text(is_x86: bool, is_aarch64: bool) -> str:
+def handover_text(chosen: Target) -> str:
     """The definitions, with the declarations they need."""
-    pause, declaration = pause_text(is_x86, is_aarch64)
+    pause, declaration = pause_text(chosen)
     return f"""\
 {declaration}
 declare i32 @sched_yield()

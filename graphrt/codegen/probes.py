@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from . import driver, jit
+from . import jit, meeting
 from .target import target
 
 _CHAINS = 12  # independent accumulators: covers latency 4 at two FMA per cycle, with registers to spare
@@ -117,12 +117,12 @@ def barrier_seconds(threads: int, seconds: float = 0.005, repeats: int = 5) -> f
     if threads < 2:
         return 0.0
     host = target("host")
-    text = driver.barrier_text(host.is_x86, host.is_aarch64) + _BARRIERS
+    text = meeting.barrier_text(host) + _BARRIERS
     probe = Probe(text, "barriers", ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-    storage = np.zeros(driver.BARRIER_BYTES + driver.LINE, np.uint8)
-    start = -storage.ctypes.data % driver.LINE
-    words = storage[start : start + driver.BARRIER_BYTES].view(np.int64)
-    words[driver.SPINS // 8] = 2000
+    storage = np.zeros(meeting.BARRIER_BYTES + meeting.LINE, np.uint8)
+    start = -storage.ctypes.data % meeting.LINE
+    words = storage[start : start + meeting.BARRIER_BYTES].view(np.int64)
+    words[meeting.SPINS // 8] = meeting.PATIENCE
     rounds, best = _best(
         lambda n: probe.window([(words.ctypes.data, threads, n)] * threads), seconds, repeats
     )

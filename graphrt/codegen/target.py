@@ -68,6 +68,10 @@ class Target:
         return self.triple.startswith("x86_64")
 
     @property
+    def is_linux(self) -> bool:
+        return "-linux" in self.triple
+
+    @property
     def is_aarch64(self) -> bool:
         return self.triple.startswith(("aarch64", "arm64"))
 

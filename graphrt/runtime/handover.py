@@ -85,7 +85,7 @@ def _serve(gate: Any, linger: Any, address: int, keep: Any) -> None:
 def _load() -> tuple[Any, Any, Any]:
     """The loaded code (which must be kept) and its two functions."""
     chosen = target("host")
-    text = handover.handover_text(chosen.is_x86, chosen.is_aarch64)
+    text = handover.handover_text(chosen)
     names = ["graphrt_dispatch", "graphrt_linger"]
     loaded = jit.load([jit.compile_text(text, chosen).object_code], names)
     pointer, number = ctypes.c_void_p, ctypes.c_int64

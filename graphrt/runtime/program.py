@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..codegen import driver, jit, units
+from ..codegen import driver, jit, meeting, units
 from ..codegen.lowered import LoweredStep
 from ..codegen.target import Target, target
 from ..errors import CompileError
@@ -122,7 +122,7 @@ def _free_name(name: str, taken: set[str]) -> str:
 
 def _module_text(steps: Sequence[LoweredStep], entry: str, chosen: Target) -> str:
     declarations = {line for step in steps for line in step.declarations if "@graphrt_barrier" not in line}
-    barrier = driver.barrier_text(chosen.is_x86, chosen.is_aarch64)
+    barrier = meeting.barrier_text(chosen)
     declarations -= {line for line in barrier.splitlines() if line.startswith("declare")}
     kernels = units.attributes(chosen)
     return "\n".join([*sorted(declarations), barrier, *(step.text for step in steps), entry, kernels])

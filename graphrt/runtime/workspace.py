@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..codegen import driver
+from ..codegen import driver, meeting
 from ..codegen.lowered import Binding, LoweredStep
 from ..dtypes import as_dtype
 from ..errors import ArgumentError, DTypeError, GraphrtError, ShapeError
@@ -31,8 +31,8 @@ class Workspace:
         self._arena = memory.arena(
             max(step.arena_bytes + step.scratch_bytes * self.threads for step in program.steps)
         )
-        self._barrier = memory.aligned_bytes(driver.BARRIER_BYTES, driver.LINE)
-        self._frame_memory = memory.aligned_bytes(ctypes.sizeof(driver.Frame), driver.LINE)
+        self._barrier = memory.aligned_bytes(meeting.BARRIER_BYTES, meeting.LINE)
+        self._frame_memory = memory.aligned_bytes(ctypes.sizeof(driver.Frame), meeting.LINE)
         self._frame_memory[:] = 0
         self.frame = driver.Frame.from_buffer(self._frame_memory.data)
         self.address = ctypes.addressof(self.frame)
@@ -40,7 +40,7 @@ class Workspace:
         self.frame.barrier = memory.address(self._barrier)
         self.frame.threads = self.threads
         # Spinning only pays while every thread has a CPU; otherwise it keeps the others from arriving.
-        self._spins = 2000 if self.threads <= default_threads() else 0
+        self._spins = meeting.PATIENCE if self.threads <= default_threads() else 0
         self.states: dict[str, np.ndarray] = {}  # the bound arrays of the caller
         self._updated = {label for step in program.steps for label in step.updates}
         self._state_labels = sorted(
@@ -86,7 +86,7 @@ class Workspace:
         """Bring the barrier into its first state (a forked child may inherit it from the middle of a run)."""
         words = self._barrier.view(np.int64)
         words[:] = 0
-        words[driver.SPINS // 8] = self._spins
+        words[meeting.SPINS // 8] = self._spins
 
     def bind_states(self, state: Mapping[str, np.ndarray]) -> bool:
         """Point the state bindings at the caller's arrays; whether they are others than before.

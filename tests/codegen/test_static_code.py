@@ -121,7 +121,7 @@ def test_addresses_come_from_pointers_alone(name, processor):
 @every_program
 def test_nothing_is_called_but_the_scheduler(name, processor):
     _, code = generated(name, processor)
-    assert assembly.external_symbols(code) == {"sched_yield"}
+    assert assembly.external_symbols(code) == {"syscall"}
 
 
 @every_network
