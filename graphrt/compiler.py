@@ -6,6 +6,7 @@ In: a traced Graph. Out: an executable (one call) or a sink (many training steps
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -70,11 +71,13 @@ def compile_sink(
         return ReferenceSink(step, ragged, size=size, batch_size=batch_size, shuffle=shuffle, seed=seed)
     from .runtime.sink import Sink
 
-    steps = [lowered(g, threads=threads, record=record) for g in (step, ragged) if g is not None]
+    steps = [lowered(step, threads=threads, record=record, sink=True)]
+    if ragged is not None:  # both run with the same threads
+        steps.append(lowered(ragged, threads=steps[0].threads, record=record, sink=True))
     return Sink(steps, size=size, batch_size=batch_size, shuffle=shuffle, seed=seed, threads=threads)
 
 
-def lowered(graph: Graph, *, threads: int | None = None, record: Record | None = None):
+def lowered(graph: Graph, *, threads: int | None = None, record: Record | None = None, sink: bool = False):
     """`lower(optimize(graph))`, taken from the compile cache where this compiler has seen the same graph before.
 
     Whoever records the stages gets to see them: then nothing is taken from the cache.
@@ -86,11 +89,12 @@ def lowered(graph: Graph, *, threads: int | None = None, record: Record | None =
 
     name = None
     if record is None and cache.directory() is not None:
-        name = stored_step.step_key(graph, target(), threads or default_threads(), get_context("convolution"))
+        count = threads or default_threads()
+        name = stored_step.step_key(graph, target(), count, get_context("convolution"), sink)
     found = cache.read(name) if name else None
     step = stored_step.decode(found) if found else None
     if step is None:
-        step = lower(optimize(graph, record), threads=threads, record=record, begin=record is None)
+        step = lower(optimize(graph, record), threads=threads, record=record, sink=sink, begin=record is None)
         if name:
             cache.write(name, stored_step.encode(step))
     return step
@@ -103,47 +107,54 @@ def lower(
     record: Record | None = None,
     name: str = "step",
     profile: bool = False,
+    sink: bool = False,
     begin: bool = False,
 ):
     """Optimized graph -> kernels -> loop IR -> LLVM IR text: a `LoweredStep` the runtime compiles and loads.
 
     The setting "convolution" decides how 3x3 convolutions are computed.
-    `profile`: with cycle counters around every kernel, see `lower_step`. `begin`: the step will run here, so LLVM begins
-    with each kernel while the next one is being lowered.
+    `profile`: with cycle counters around every kernel, see `lower_step`. `sink`: the step runs in a sink, where
+    several threads pay for much smaller steps than in single calls. `begin`: the step will run here, so LLVM begins with
+    each kernel while the next one is being lowered.
     """
     from .codegen import units
+    from .codegen.division import division_for
     from .codegen.functions import KernelFunctions
     from .codegen.step import PlacedKernel, lower_step
     from .codegen.target import target
-    from .kernels.build import build_kernel
-    from .kernels.reuse import KernelTable
     from .passes.pipeline import prepare
     from .runtime.workers import default_threads
     from .schedule.memory import plan_schedule
     from .schedule.plan import schedule
     from .schedule.report import FusedKernels
-    from .schedule.work import useful_threads
 
     chosen = target()
     planned = schedule(prepare(graph, _processor(chosen), record), chosen.lanes)
-    memory = plan_schedule(planned)
-    if record is not None:
-        record("fused", FusedKernels(planned, memory))
-    count = useful_threads(planned.graph, threads or default_threads())
-    table = KernelTable(planned.slots, chosen.lanes, count)
     ahead = partial(units.begin, chosen=chosen) if begin and chosen.is_host_compatible else None
     functions = KernelFunctions(chosen.has_bfloat_dots, on_new=ahead)
-    kernels = []
-    for group in planned.groups:
-        if record is None:
-            placed = PlacedKernel(*table.kernel(group))
-        else:  # whoever looks at them sees every kernel with its own name and labels
-            placed = PlacedKernel(*build_kernel(group, planned.slots, chosen.lanes, count))
-        kernels.append(placed)
-        functions.name(placed.kernel)
+    # Whoever looks at them sees every kernel with its own name and labels.
+    division = division_for(
+        planned, chosen.lanes, threads or default_threads(), sink, record is None, on_kernel=functions.name
+    )
+    planned = replace(planned, groups=[part.group for part in division.parts])
+    phases = [len(phase) for phase in division.phases] if len(division.phases) > 1 else []
+    memory = plan_schedule(planned, phases, division.private)
+    kernels = [PlacedKernel(part.kernel, part.slots, part.who) for part in division.parts]
     if record is not None:
+        record("fused", FusedKernels(planned, memory))
         record("loops", [placed.kernel for placed in kernels])
-    step = lower_step(planned, kernels, memory, name, threads=count, profile=profile, functions=functions)
+    step = lower_step(
+        planned,
+        kernels,
+        memory,
+        name,
+        threads=division.threads,
+        profile=profile,
+        functions=functions,
+        private=division.private,
+        accesses=division.accesses,
+        tentative=division.is_tentative,
+    )
     if record is not None:
         record("llvm", step)
     return step

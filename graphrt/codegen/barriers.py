@@ -1,24 +1,29 @@
 """Where threads must wait for each other: between kernels whose data crosses threads, and nowhere else.
 
-In: kernels in execution order with the memory of their buffers. Out: for each kernel whether a barrier precedes it.
+In: kernels in execution order, who runs each, and the memory of their buffers. Out: for each kernel whether a barrier
+precedes it.
 
-Every thread walks the same contiguous chunk of a parallel loop of a given extent, so two kernels that both cut a
-buffer into equal chunks along loops of equal extent touch it thread by thread: no barrier is needed between them. The
-test is made on addresses: within one iteration all addresses must lie inside one chunk.
+The number of threads is known, so the test is exact up to what `spans` knows: a barrier is needed where one thread may
+touch a byte that another one has written since the last barrier, or write one that another has touched. Kernels
+that cut memory at the same places need none between them, whatever loops they cut it with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from ..loops import ir
-from ..loops.index import Var
+from .spans import KernelSpans, Spans, meet
+
+Who = Literal["all", "first", "each"]  # every thread its share; thread 0 everything; every thread everything
 
 
 @dataclass(frozen=True)
 class Region:
-    """Memory a buffer occupies: a name space ("arena" or a binding) and a byte range in it."""
+    """Memory a buffer occupies: a name space ("arena" or a binding) and a byte range in it. Every thread has memory
+    of its own in the space `PRIVATE`."""
 
     space: str
     start: int
@@ -28,100 +33,66 @@ class Region:
         return self.space == other.space and self.start < other.stop and other.start < self.stop
 
 
-@dataclass(frozen=True)
-class Use:
-    """One kernel's reads or writes of one of its buffers. `owner` says which thread touches what: ("serial",), ("chunks", loop extent,
-    bytes per iteration), or ("any",) when threads may touch each other's parts."""
-
-    buffer: ir.Buffer
-    writes: bool
-    owner: tuple
+PRIVATE = "private"
+LINE = 64  # bytes of a cache line
 
 
 @dataclass(frozen=True)
 class Access:
-    """A `Use` of the memory the buffer is bound to."""
+    """One kernel's reads or writes of some memory, and who makes them."""
 
     region: Region
     writes: bool
-    owner: tuple
+    buffer: ir.Buffer
+    kernel: KernelSpans
+    who: Who
+    threads: int
+
+    @property
+    def spans(self) -> tuple[Spans, ...]:
+        """The bytes of every thread, counted from the beginning of the buffer."""
+        if self.who == "all":
+            return self.kernel.of(self.buffer, self.writes, self.threads)
+        whole = self.kernel.of(self.buffer, self.writes, 1)
+        return whole * self.threads if self.who == "each" else (*whole, *((),) * (self.threads - 1))
+
+    @property
+    def lines(self) -> int:
+        """How many cache lines the threads touch, each its own count."""
+        return sum(-(-stop // LINE) - start // LINE for part in self.spans for start, stop in part)
 
 
-def kernel_uses(kernel: ir.Kernel) -> list[Use]:
-    """How `kernel` uses each of its buffers."""
-    owners: dict[tuple[ir.Buffer, bool], set[tuple]] = {}
-    for buffer, writes, address, parallel in _touches(kernel.body, None):
-        if buffer in kernel.scratch:  # no other thread's business
-            continue
-        if kernel.serial:
-            owner: tuple = ("serial",)
-        else:
-            owner = _owner(buffer, address, parallel)
-        owners.setdefault((buffer, writes), set()).add(owner)
-    return [
-        Use(buffer, writes, found.copy().pop() if len(found) == 1 else ("any",))
-        for (buffer, writes), found in owners.items()
-    ]
+class Accesses:
+    """What kernels touch, looked up as often as they are placed."""
+
+    def __init__(self, threads: int):
+        self.threads = threads
+        self._known: dict[ir.Kernel, KernelSpans] = {}
+
+    def of(self, kernel: ir.Kernel, who: Who, regions: Sequence[Region]) -> list[Access]:
+        """The accesses of `kernel`, with `regions` in the order of its buffers; without those of private memory."""
+        if kernel not in self._known:
+            self._known[kernel] = KernelSpans(kernel)
+        spans = self._known[kernel]
+        region_of = dict(zip(kernel.buffers, regions))
+        return [
+            Access(region_of[buffer], writes, buffer, spans, who, self.threads)
+            for buffer, writes in spans.uses
+            if region_of[buffer].space != PRIVATE
+        ]
 
 
-def _owner(buffer: ir.Buffer, address, parallel: Var | None) -> tuple:
-    if parallel is None:
-        return ("any",)
-    step = address.coefficient(parallel)
-    rest = address - step * _index(parallel)
-    if step <= 0 or parallel in rest.vars() or rest.low < 0 or rest.high >= step:
-        return ("any",)
-    return ("chunks", parallel.extent, step * buffer.dtype.size)
-
-
-def _index(var: Var):
-    from ..loops.index import as_index
-
-    return as_index(var)
-
-
-def _touches(body: Sequence[ir.Statement], parallel: Var | None) -> Iterator[tuple]:
-    """(buffer, writes, address, enclosing parallel variable) of every memory access."""
-    seen: set[int] = set()
-    for statement in body:
-        if isinstance(statement, ir.Loop):
-            yield from _touches(statement.body, statement.var if statement.kind == "parallel" else parallel)
-        elif isinstance(statement, ir.Store):
-            yield statement.buffer, True, statement.address, parallel
-            yield from _loads([statement.value], parallel, seen)
-        elif isinstance(statement, ir.Assign):
-            yield from _loads([statement.value], parallel, seen)
-
-
-def _loads(roots: list[ir.Scalar], parallel: Var | None, seen: set[int]) -> Iterator[tuple]:
-    stack = list(roots)
-    while stack:
-        node = stack.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if isinstance(node, ir.Load):
-            yield node.buffer, False, node.address, parallel
-        stack.extend(ir.children(node))
-
-
-def accesses(kernel: ir.Kernel, regions: Sequence[Region], uses: Sequence[Use] | None = None) -> list[Access]:
-    """What `kernel` touches; `regions` in the order of its buffers, `uses` if they are already known."""
-    region_of = dict(zip(kernel.buffers, regions))
-    uses = kernel_uses(kernel) if uses is None else uses
-    return [Access(region_of[use.buffer], use.writes, use.owner) for use in uses]
-
-
-def barriers(kernels: Sequence[ir.Kernel], regions: Sequence[Sequence[Region]]) -> list[bool]:
+def barriers(
+    kernels: Sequence[tuple[ir.Kernel, Who]], regions: Sequence[Sequence[Region]], accesses: Accesses
+) -> list[bool]:
     """For each kernel, whether all threads must have finished the kernels before it."""
+    if accesses.threads == 1:
+        return [False] * len(kernels)
     result = []
     pending: list[Access] = []
-    uses: dict[ir.Kernel, list[Use]] = {}
-    for kernel, places in zip(kernels, regions):
-        if kernel not in uses:
-            uses[kernel] = kernel_uses(kernel)
-        new = accesses(kernel, places, uses[kernel])
-        wait = any(_conflict(old, access) for access in new for old in pending)
+    for (kernel, who), places in zip(kernels, regions):
+        new = accesses.of(kernel, who, places)
+        wait = conflict(pending, new)
         if wait:
             pending = []
         pending += new
@@ -129,7 +100,36 @@ def barriers(kernels: Sequence[ir.Kernel], regions: Sequence[Sequence[Region]]) 
     return result
 
 
-def _conflict(a: Access, b: Access) -> bool:
+def conflict(before: Sequence[Access], after: Sequence[Access]) -> bool:
+    """Whether a thread touches in `after` what another one touches in `before`, and one of them writes."""
+    return any(_crosses(old, new) for new in after for old in before)
+
+
+def _crosses(a: Access, b: Access) -> bool:
+    """A sweep over the bytes of both, in ascending order: what is open on one side when a range begins on the other
+    one must be the same thread's."""
     if not (a.writes or b.writes) or not a.region.overlaps(b.region):
         return False
-    return a.owner == ("any",) or a.owner != b.owner or a.region.start != b.region.start
+    shift = b.region.start - a.region.start
+    if not meet(_hull(a.spans), _hull(b.spans), shift):
+        return False
+    ranges = [(start, stop, thread, 0) for thread, spans in enumerate(a.spans) for start, stop in spans]
+    ranges += [
+        (start + shift, stop + shift, thread, 1)
+        for thread, spans in enumerate(b.spans)
+        for start, stop in spans
+    ]
+    opened: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
+    for start, stop, thread, side in sorted(ranges):
+        other = opened[1 - side]
+        other[:] = [(end, owner) for end, owner in other if end > start]
+        if any(owner != thread for _, owner in other):
+            return True
+        opened[side].append((stop, thread))
+    return False
+
+
+def _hull(spans: tuple[Spans, ...]) -> Spans:
+    """One range around all of the threads' bytes."""
+    found = [part for part in spans if part]
+    return ((min(part[0][0] for part in found), max(part[-1][1] for part in found)),) if found else ()

@@ -18,6 +18,7 @@ from .meeting import LINE
 
 RUNNING, FINISHED, INTERRUPTED, NON_FINITE = range(4)  # Frame.status
 LEAVE = -1  # Frame.variant: no further step
+REPLAN = 2  # Frame.variant: to be found out when no thread reads the sample order any more
 
 
 class Frame(ctypes.Structure):
@@ -53,12 +54,13 @@ class Frame(ctypes.Structure):
 @dataclass(frozen=True)
 class Variant:
     """One step function: its name, whether more than one thread takes part, and for sinks the positions, among its
-    bindings, of the scalar float32 loss and of the sample indices."""
+    bindings, of the scalar float32 loss and of the sample indices. `early`: see `LoweredStep`."""
 
     name: str
     parallel: bool
     loss: int = 0
     indices: int = 0
+    early: bool = False
 
 
 def run_once_text(variant: Variant) -> str:
@@ -83,7 +85,12 @@ leave:
 
 
 def run_sink_text(variants: tuple[Variant, ...]) -> str:
-    """The definition of @run_sink, for a full step and optionally one for the ragged last batch of a pass."""
+    """The definition of @run_sink, for a full step and optionally one for the ragged last batch of a pass.
+
+    Between two steps thread 0 records the loss of the one and plans the other: while the others wait, or, after steps
+    that are `early`, while they still compute. Then one barrier is enough: since the others met in this step they have
+    read what tells them which one it is. Where the samples must be shuffled first, it is three.
+    """
     cases = " ".join(f"i64 {k}, label %step{k}" for k in range(len(variants)))
     calls = "\n".join(_step_block(k, variant) for k, variant in enumerate(variants))
     bindings = "\n".join(_load(f"bindings{k}", "ptr") for k in range(len(variants)))
@@ -105,7 +112,7 @@ plan:
 ready:
   call void @graphrt_barrier(ptr %barrier, i64 %threads)
 {_load("variant", "i64")}
-  switch i64 %variant, label %leave [ {cases} ]
+  switch i64 %variant, label %leave [ {cases} i64 {REPLAN}, label %replan ]
 {calls}
 finished:
   call void @graphrt_barrier(ptr %barrier, i64 %threads)
@@ -113,6 +120,15 @@ finished:
 record:
   call void @graphrt_record(ptr %frame)
   br label %plan
+replan:
+  call void @graphrt_barrier(ptr %barrier, i64 %threads)
+  br i1 %leader, label %plan, label %ready
+finished.early:
+  br i1 %leader, label %record.early, label %ready
+record.early:
+  call void @graphrt_record(ptr %frame)
+  call void @graphrt_plan_early(ptr %frame)
+  br label %ready
 leave:
   ret void
 }}
@@ -121,11 +137,12 @@ leave:
 
 def _step_block(k: int, variant: Variant) -> str:
     arguments = f"ptr %arena, ptr %bindings{k}, i64 %thread"
+    finished = "finished.early" if variant.early else "finished"
     if variant.parallel:
         return f"""\
 step{k}:
   call void @{variant.name}({arguments}, i64 %threads, ptr %barrier)
-  br label %finished"""
+  br label %{finished}"""
     return f"""\
 step{k}:
   br i1 %leader, label %step{k}.alone, label %finished
@@ -144,6 +161,25 @@ def _plan_text(variants: tuple[Variant, ...]) -> str:
   %indices1.at = getelementptr ptr, ptr %bindings1, i64 {variants[1].indices}
   store ptr %indices, ptr %indices1.at, align 8"""
     return f"""\
+; The same while other threads may still read the sample order: it stays as it is.
+define internal void @graphrt_plan_early(ptr %frame) noinline nounwind {{
+entry:
+{_load("epoch", "i64")}
+{_load("shuffle", "i64")}
+{_load("order_epoch", "i64")}
+  %shuffled = icmp ne i64 %shuffle, 0
+  %stale = icmp ne i64 %order_epoch, %epoch
+  %reorder = and i1 %shuffled, %stale
+  br i1 %reorder, label %later, label %now
+later:
+{_at("variant")}
+  store i64 {REPLAN}, ptr %variant.at, align 8
+  ret void
+now:
+  call void @graphrt_plan(ptr %frame)
+  ret void
+}}
+
 define internal void @graphrt_plan(ptr %frame) noinline nounwind {{
 entry:
 {_at("variant")}

@@ -5,7 +5,8 @@ In: kernels, as they are built. Out: the name of the function of each, the texts
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Collection
 
 from ..loops import ir
 from .emit import emit
@@ -30,10 +31,18 @@ class KernelFunctions:
             text, declarations = emit(kernel, self._dot_pairs)
             anonymous = text.replace(f"@{kernel.name}(", "@(", 1)
             if anonymous not in self._known:
-                self._known[anonymous] = kernel.name
+                name = _free_name(kernel.name, self._known.values())
+                self._known[anonymous] = name
+                text = anonymous.replace("@(", f"@{name}(", 1)
                 self.texts.append(text)
                 self.declarations |= declarations
                 if self._on_new is not None:
                     self._on_new(text, declarations)
             self._names[kernel] = self._known[anonymous]
         return self._names[kernel]
+
+
+def _free_name(name: str, taken: Collection[str]) -> str:
+    """`name`, with a number if it is taken: a kernel may be divided in two ways."""
+    numbered = (f"{name}.{number}" for number in itertools.count(2))
+    return name if name not in taken else next(other for other in numbered if other not in taken)

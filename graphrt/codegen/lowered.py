@@ -38,6 +38,9 @@ class LoweredStep:
     between kernels. Kernel functions may use attribute group #0, which the module defines. `%bindings` is an array of pointers in the order of `bindings`. Data bindings come in the order of
     the graph's data inputs, used or not, outputs in the order of its outputs. `declarations` are whole "declare ..."
     lines. `%arena` points to `arena_bytes` of memory shared by the threads, followed by `scratch_bytes` for every thread.
+    `threads`: with how many threads a parallel step may run, besides one alone (0: with any number). `early`: when
+    thread 0 returns, all threads have read their bindings and the first output is final, whatever others still compute.
+    `tentative`: so small that one thread may be the faster choice, wherever CPUs are far apart or busy.
     Two steps may define functions of the same names, but neither may define numbered metadata or attribute groups.
     """
 
@@ -49,6 +52,9 @@ class LoweredStep:
     parallel: bool
     updates: tuple[str, ...]
     scratch_bytes: int = 0
+    threads: int = 0
+    early: bool = False
+    tentative: bool = False
 
     def positions(self, kind: BindingKind) -> list[tuple[int, Binding]]:
         """The bindings of one kind with their positions."""

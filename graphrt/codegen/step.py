@@ -6,50 +6,66 @@ Kernels whose text is equal are emitted once. A barrier separates kernels wherev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..dtypes import int64
-from ..ir import TensorType
+from ..ir import Node, TensorType
 from ..loops import ir
 from ..ops.views import Constant
 from ..schedule.memory import MemoryPlan
 from ..schedule.plan import Schedule, Slot
-from .barriers import Region, barriers
+from .barriers import PRIVATE, Accesses, Region, Who, barriers
 from .functions import KernelFunctions
 from .lowered import Binding, LoweredStep
 
 
 @dataclass(frozen=True)
 class PlacedKernel:
-    """A kernel and the slot each of its buffers is bound to, in argument order."""
+    """A kernel, the slot each of its buffers is bound to, in argument order, and which threads run it (None: thread 0
+    if it is a serial one, else all)."""
 
     kernel: ir.Kernel
     slots: Sequence[Slot]
+    who: Who | None = None
+
+    @property
+    def runs(self) -> Who:
+        return self.who or ("first" if self.kernel.serial else "all")
 
 
-def _region(slot: Slot, plan: MemoryPlan, positions: dict[Slot, int]) -> Region:
+def _region(slot: Slot, plan: MemoryPlan, positions: dict[Slot, int], own: _OwnMemory) -> Region:
     """The memory behind a slot."""
+    if slot in own.offsets:
+        return Region(PRIVATE, own.offsets[slot], own.offsets[slot] + slot.bytes)
     if slot.kind == "arena":
         offset = plan.offset(slot.node)
         return Region("arena", offset, offset + slot.bytes)
     return Region(f"binding{positions[slot]}", 0, max(1, slot.bytes))
 
 
-class _Scratch:
-    """Where each scratch buffer lies in the memory every thread has for itself; kernels use it one after another."""
+class _OwnMemory:
+    """The memory every thread has for itself: the slots of which it has a copy, side by side, and behind them the
+    scratch buffers of kernels, which use it one after another."""
 
     ALIGNMENT = 64
     STAGGER = 4096 + 5 * 64  # pages apart, and not at equal offsets within one
 
-    def __init__(self) -> None:
+    def __init__(self, slots: Iterable[Slot]) -> None:
         self.bytes = 0
+        self.offsets: dict[Slot, int] = {}
+        for slot in slots:
+            self.offsets[slot] = self.bytes
+            self.bytes += -(-slot.bytes // self.ALIGNMENT) * self.ALIGNMENT
+        if self.offsets:
+            self.bytes += self.ALIGNMENT  # no cache line of it is another thread's
+        self._first = self.bytes
 
     def place(self, kernel: ir.Kernel) -> list[int]:
         """The offsets of the kernel's scratch buffers."""
-        offsets, end = [], 0
+        offsets, end = [], self._first
         for buffer in kernel.scratch:
             offsets.append(end)
             size = buffer.elements * buffer.dtype.size
@@ -109,6 +125,21 @@ class _Profile:
         return [*added, f"  store i64 %clock{self._count}, ptr %profile.left.at, align 8"]
 
 
+def _may_finish_early(kernels: Sequence[PlacedKernel], waits: Sequence[bool], schedule: Schedule) -> bool:
+    """See `LoweredStep.early`: threads have met since all of them entered, and the first output was computed before
+    that or by thread 0."""
+    if not any(waits) or not schedule.graph.outputs:
+        return False
+    last = max(number for number, wait in enumerate(waits) if wait)
+    first_output = schedule.slots[schedule.graph.outputs[0]]
+    return all(
+        placed.runs == "first"
+        for placed in kernels[last:]
+        for buffer, slot in zip(placed.kernel.buffers, placed.slots)
+        if slot is first_output and buffer in placed.kernel.written()
+    )
+
+
 def step_bindings(schedule: Schedule) -> tuple[list[Binding], dict[Slot, int]]:
     """The arrays a step is bound to (data, states, outputs, constants) and the position of each slot."""
     graph, slots = schedule.graph, schedule.slots
@@ -134,9 +165,13 @@ def lower_step(
     threads: int,
     profile: bool = False,
     functions: KernelFunctions | None = None,
+    private: Collection[Node] = (),
+    accesses: Accesses | None = None,
+    tentative: bool = False,
 ) -> LoweredStep:
     """The LLVM IR of one step called `name`, planned for `threads` threads. `functions`: those of the kernels, complete
-    or not.
+    or not. `private`: the temporaries of which every thread has a copy of its own. `accesses`: what is known already of
+    the kernels. `tentative`: see `LoweredStep`.
 
     With `profile` the step also binds the state "profile", int64[threads, kernels + 1, 8], and adds the cycles
     each thread spends in every kernel (column 0) and waiting after it (column 1). The last row: cycles of whole steps
@@ -149,11 +184,15 @@ def lower_step(
         bindings.append(Binding("state", "profile", TensorType((threads, len(kernels) + 1, 8), int64)))
     functions = functions or KernelFunctions()
     body: list[str] = []
-    scratch = _Scratch()
+    own = _OwnMemory(schedule.slots[node] for node in sorted(private, key=schedule.graph.nodes().index))
     needed: dict[int, str] = {}
     offsets: dict[int, str] = {}
+    owned: dict[int, str] = {}
 
     def pointer(slot: Slot) -> str:
+        if slot in own.offsets:
+            owned.setdefault(own.offsets[slot], f"%o{own.offsets[slot]}")
+            return owned[own.offsets[slot]]
         if slot.kind == "arena":
             offset = plan.offset(slot.node)
             offsets.setdefault(offset, f"%a{offset}")
@@ -162,9 +201,8 @@ def lower_step(
         needed.setdefault(position, f"%p{position}")
         return needed[position]
 
-    waits = barriers(
-        [p.kernel for p in kernels], [[_region(s, plan, positions) for s in p.slots] for p in kernels]
-    )
+    places = [[_region(s, plan, positions, own) for s in p.slots] for p in kernels]
+    waits = barriers([(p.kernel, p.runs) for p in kernels], places, accesses or Accesses(threads))
     for number, placed in enumerate(kernels):
         kernel, function = placed.kernel, functions.name(placed.kernel)
         if waits[number]:
@@ -172,14 +210,20 @@ def lower_step(
         if counters is not None:
             body += counters.waited(number - 1)
         pointers = [pointer(slot) for slot in placed.slots]
-        for offset in scratch.place(kernel):
+        for offset in own.place(kernel):
             body.append(f"  %s{number}.{offset} = getelementptr i8, ptr %scratch, i64 {offset}")
             pointers.append(f"%s{number}.{offset}")
         arguments = ", ".join(f"ptr {p}" for p in pointers)
         separator = ", " if arguments else ""
-        if kernel.serial:
-            call = f"call void @{function}({arguments}{separator}i64 0, i64 1)"
-            body += [f"  br i1 %first, label %run{number}, label %next{number}", f"run{number}:", f"  {call}"]
+        whole = f"call void @{function}({arguments}{separator}i64 0, i64 1)"
+        if placed.runs == "each":
+            body.append(f"  {whole}")
+        elif placed.runs == "first":
+            body += [
+                f"  br i1 %first, label %run{number}, label %next{number}",
+                f"run{number}:",
+                f"  {whole}",
+            ]
             body += [f"  br label %next{number}", f"next{number}:"]
         else:
             body.append(f"  call void @{function}({arguments}{separator}i64 %tid, i64 %nth)")
@@ -194,11 +238,13 @@ def lower_step(
     for offset, register in sorted(offsets.items()):
         head.append(f"  {register} = getelementptr i8, ptr %arena, i64 {offset}")
     arena_bytes = plan.arena_bytes
-    if scratch.bytes:
-        arena_bytes = -(-arena_bytes // _Scratch.ALIGNMENT) * _Scratch.ALIGNMENT
-        head.append(f"  %scratch.own = mul i64 %tid, {scratch.bytes}")
+    if own.bytes:
+        arena_bytes = -(-arena_bytes // _OwnMemory.ALIGNMENT) * _OwnMemory.ALIGNMENT
+        head.append(f"  %scratch.own = mul i64 %tid, {own.bytes}")
         head.append(f"  %scratch.at = add i64 %scratch.own, {arena_bytes}")
         head.append("  %scratch = getelementptr i8, ptr %arena, i64 %scratch.at")
+        for offset, register in sorted(owned.items()):
+            head.append(f"  {register} = getelementptr i8, ptr %scratch, i64 {offset}")
     if counters is not None:
         head += counters.head()
     step = (
@@ -214,7 +260,10 @@ def lower_step(
         declarations=frozenset(functions.declarations | clock),
         bindings=tuple(bindings),
         arena_bytes=arena_bytes,
-        parallel=threads > 1 and any(not p.kernel.serial for p in kernels),
+        parallel=threads > 1 and any(p.runs == "all" for p in kernels),
         updates=updates,
-        scratch_bytes=scratch.bytes,
+        scratch_bytes=own.bytes,
+        threads=threads,
+        early=_may_finish_early(kernels, waits, schedule),
+        tentative=tentative,
     )

@@ -29,12 +29,22 @@ from .target import Target
 _SOURCES = ("compiler.py", "dtypes.py", "ir", "ops", "passes", "loops", "schedule", "kernels", "codegen")
 
 
-def step_key(graph: Graph, target: Target, threads: int, convolution: str = "direct") -> str | None:
+def step_key(
+    graph: Graph, target: Target, threads: int, convolution: str = "direct", sink: bool = False
+) -> str | None:
     """The name of the entry for `graph` as traced, or None if its step must not be kept. `convolution`: the setting."""
     source = source_digest()
     if source is None:
         return None
-    facts = (target.triple, target.cpu, target.features, str(target.lanes), str(threads), convolution)
+    facts = (
+        target.triple,
+        target.cpu,
+        target.features,
+        str(target.lanes),
+        str(threads),
+        convolution,
+        str(sink),
+    )
     return cache.key("step", to_text(graph), *facts, cache.product_version(), source)
 
 
@@ -74,6 +84,9 @@ def encode(step: LoweredStep) -> bytes:
         "parallel": step.parallel,
         "updates": list(step.updates),
         "scratch_bytes": step.scratch_bytes,
+        "threads": step.threads,
+        "early": step.early,
+        "tentative": step.tentative,
     }
     return b"\n".join([json.dumps(facts).encode(), b"".join(values)])
 
@@ -101,6 +114,9 @@ def decode(data: bytes) -> LoweredStep | None:
             parallel=facts["parallel"],
             updates=tuple(facts["updates"]),
             scratch_bytes=facts["scratch_bytes"],
+            threads=facts["threads"],
+            early=facts["early"],
+            tentative=facts["tentative"],
         )
     except (ValueError, TypeError, KeyError, GraphrtError):
         return None

@@ -26,11 +26,41 @@ def build_kernel(group: Group, slots: Slots, lanes: int, threads: int) -> tuple[
     Raises CompileError for an anchor no strategy knows.
     """
     kernel, arguments = _by_strategy(group, slots, lanes, threads)
+    _clear_margins(group, slots, kernel, arguments, threads, None)
+    return kernel, arguments
+
+
+def split_kernel(
+    group: Group, slots: Slots, lanes: int, threads: int, split: int
+) -> tuple[ir.Kernel, list[Slot]] | None:
+    """The kernel of `group` that divides the axis `split` of its domain among the threads, however little there is to
+    do. Every result has the same bits as those of `build_kernel`. None where that axis cannot be divided, or where
+    the kernel would run much slower."""
+    anchor = group.anchor
+    if anchor is not None and isinstance(anchor.op, WinogradConv2d | ScatterAdd):
+        return None
+    if anchor is None:
+        found = build_pointwise(group, slots, lanes, threads, split)
+    elif isinstance(anchor.op, ContractionOp):
+        found = build_contraction(group, slots, lanes, threads, split)
+    elif isinstance(anchor.op, ReductionOp):
+        found = build_reduction(group, slots, lanes, threads, split)
+    else:
+        return None
+    if found is None or found[0].serial:
+        return None
+    kernel, arguments = found
+    _clear_margins(group, slots, kernel, arguments, threads, split)
+    return kernel, arguments
+
+
+def _clear_margins(
+    group: Group, slots: Slots, kernel: ir.Kernel, arguments: list[Slot], threads: int, split: int | None
+) -> None:
     for node in group.stores:
         if slots[node].layout.margins:
             buffer = kernel.buffers[arguments.index(slots[node])]
-            kernel.body += clear_margins(slots[node], buffer, 1 if kernel.serial else threads)
-    return kernel, arguments
+            kernel.body += clear_margins(slots[node], buffer, 1 if kernel.serial else threads, split)
 
 
 def _by_strategy(group: Group, slots: Slots, lanes: int, threads: int) -> tuple[ir.Kernel, list[Slot]]:

@@ -27,12 +27,15 @@ from .contraction_plan import (
     BLOCK_BYTES,
     PREFETCH_SHARE,
     PREFETCH_WORK,
+    SPLIT_COST,
+    SPLIT_SLACK,
     Dependence,
     Plan,
     Zeros,
     analyse,
     choose_plan,
     operands,
+    restricted_plan,
     unroll_of,
 )
 from .folding import Run, fold, over_run, runs, side_by_side
@@ -51,31 +54,36 @@ from .space import (
     lane_of,
     loads,
     make_kernel,
+    may_split,
     nest,
 )
 from .windows import covered_extents, results_of
 
 
-def build_contraction(group: Group, slots: Slots, lanes: int, threads: int):
-    """The kernel of a group whose anchor is a ContractionOp."""
-    return _Builder(group, slots, lanes, threads).kernel()
+def build_contraction(group: Group, slots: Slots, lanes: int, threads: int, split: int | None = None):
+    """The kernel of a group whose anchor is a ContractionOp; with `split`, the output axis to divide among the threads,
+    None if that one cannot be, or would cost too much."""
+    builder = _Builder(group, slots, lanes, threads, split)
+    return builder.kernel() if split is None or builder.may_split(split, threads) else None
 
 
 class _Builder:
     """What the three bodies share: the plan, the axes, and the composer of the group's expressions."""
 
-    def __init__(self, group: Group, slots: Slots, lanes: int, threads: int):
+    def __init__(self, group: Group, slots: Slots, lanes: int, threads: int, split: int | None = None):
         anchor = group.anchor
         assert anchor is not None and isinstance(anchor.op, ContractionOp)
         self.group, self.slots, self.lanes, self.anchor = group, slots, lanes, anchor
         self.spec = anchor.op.contraction([n.type for n in anchor.inputs])
         self.dependence = analyse(group, self.spec, slots, lanes)
-        self.plan = choose_plan(self.spec, self.dependence, lanes)
+        self.plan = self.free_plan = choose_plan(self.spec, self.dependence, lanes)
+        if split is not None:
+            self.plan = restricted_plan(self.spec, self.dependence, lanes, self.plan, split, threads)
         self.rank, extents = len(self.spec.output), self.spec.output + self.spec.reduce
         self.positions = range(self.rank, len(extents))  # of the reduced axes
         self.composer = SlotComposer(group, slots)
         self.sum_type = accumulator_type(anchor.dtype)
-        self.serial = math.prod(extents) < SERIAL_WORK
+        self.serial = math.prod(extents) < SERIAL_WORK and split is None
         self._counter = itertools.count()
         self._stream_axes = _stream_axes(self.dependence, self.plan, self.rank)
         vector, tiles = self.plan.vector, self.plan.tiles
@@ -86,10 +94,21 @@ class _Builder:
         ]
         self.outputs = _loop_order(outputs, self.dependence, self.plan)
         if not self.serial:
-            choose_parallel(self.outputs, threads)
+            choose_parallel(self.outputs, threads, split)
         self.reduced = [
             self._with_digits(axis) for axis in _reduced_axes(self.spec, self.dependence, self.plan, lanes)
         ]
+
+    def may_split(self, split: int, threads: int) -> bool:
+        """Whether the plan with the axis `split` divided among the threads does not cost much more than the best one,
+        and is not one that goes block by block through memory, or around a band."""
+        if accumulates_in_memory(self.anchor) or self.dependence.band is not None:
+            return False
+        is_serial = math.prod(self.spec.output + self.spec.reduce) < SERIAL_WORK
+        present = self.free_plan.cost if is_serial else self.free_plan.cost / threads
+        if self.plan.cost / threads > SPLIT_COST * present + SPLIT_SLACK:
+            return False
+        return may_split(self.outputs, threads, split)
 
     def kernel(self):
         folds = self.plan.vector is not None and self.plan.vector >= self.rank

@@ -49,6 +49,8 @@ EDGE_TEST = 4.0  # a tile whose reads must be tested against the operand's edges
 BLOCK_BYTES = 3 << 18  # operands of one block, where a contraction goes block by block: half the cache
 PREFETCH_WORK = 1024  # vector FMAs of a tile that leave time to fetch its epilogue's operands meanwhile
 PREFETCH_SHARE = 0.5  # of a tile's time in which that is asked for
+SPLIT_COST = 1.15  # what a plan may cost more than the best one if its split saves a barrier
+SPLIT_SLACK = 500.0  # the same in vector FMAs, for small ones
 UNROLL_LIMIT = {
     16: 150,
     8: 64,
@@ -232,6 +234,28 @@ def choose_plan(spec: Contraction, dependence: Dependence, lanes: int) -> Plan:
     if best is None:
         best = Plan(None, (1,) * len(extents), 0.0)
     return best
+
+
+def restricted_plan(
+    spec: Contraction, dependence: Dependence, lanes: int, free: Plan, split: int, threads: int
+) -> Plan:
+    """The cheapest plan with the vector axis of `free`, so that every sum has the same order, and tiles small enough
+    for the output axis `split` to be divided among the threads. `free` itself where its lanes are folded: the tile
+    decides how."""
+    if free.vector is None or free.vector >= len(spec.output):
+        return free
+    units = _units((spec.output + spec.reduce)[split], lanes, split == free.vector)
+    most = max(1, units // threads)
+    if free.tiles[split] <= most:
+        return free
+    best: Plan | None = None
+    for tiles in _tilings(spec, dependence, free.vector, lanes):
+        if tiles[split] > most:
+            continue
+        cost = _cost(spec, dependence, free.vector, tiles, lanes)
+        if best is None or cost < best.cost - 1e-9:
+            best = Plan(free.vector, tiles, cost)
+    return best or free
 
 
 def _units(extent: int, lanes: int, is_vector: bool) -> int:

@@ -8,8 +8,12 @@ from ..schedule.plan import Slot
 from .space import Axis, Point, choose_parallel, nest
 
 
-def clear_margins(slot: Slot, buffer: ir.Buffer, threads: int) -> list[ir.Statement]:
-    """Stores zeros before and after every axis that has a margin, over the whole padded extent of the others."""
+def clear_margins(
+    slot: Slot, buffer: ir.Buffer, threads: int, split: int | None = None
+) -> list[ir.Statement]:
+    """Stores zeros before and after every axis that has a margin, over the whole padded extent of the others.
+
+    `split`: the axis to split over the threads, where there is a choice."""
     layout, shape = slot.layout, slot.node.shape
     zero = ir.Constant(0, slot.node.dtype)
     statements: list[ir.Statement] = []
@@ -23,7 +27,7 @@ def clear_margins(slot: Slot, buffer: ir.Buffer, threads: int) -> list[ir.Statem
                 starts.append(first if is_margin else -layout.margin(other)[0])
                 axes.append(Axis(f"m{other}", count if is_margin else extent, position=other))
             start = dict(zip(layout.order, starts))
-            choose_parallel(axes, threads)
+            choose_parallel(axes, threads, split)
 
             def clear(point: Point, start=start) -> list[ir.Statement]:
                 lane = Var("lane", layout.lanes)

@@ -24,9 +24,10 @@ from .space import (
     access_cost,
     choose_parallel,
     make_kernel,
+    may_split,
     nest,
 )
-from .transpose import best_turn, turned_sweep
+from .transpose import Turn, best_turn, turned_sweep
 
 UNROLLED_EXTENT = 4  # axes up to this long are unrolled when that decides comparisons at compile time
 
@@ -64,17 +65,20 @@ def walks(domain: tuple[int, ...], order: Sequence[int]) -> list[Walk]:
     return found
 
 
-def build_pointwise(group: Group, slots: Slots, lanes: int, threads: int):
-    """The kernel of a group without anchor."""
+def build_pointwise(group: Group, slots: Slots, lanes: int, threads: int, split: int | None = None):
+    """The kernel of a group without anchor; with `split`, the axis of the domain to divide among the threads, None if
+    that one cannot be."""
     domain = group.domain
     first = slots[group.stores[0]].layout
     best = min(walks(domain, first.order), key=lambda w: _cost(w, group, slots, lanes))
     work = math.prod(domain) * sum(element_cost(n) + 1 for n in group.stores)
-    serial = work < SERIAL_WORK
+    serial = work < SERIAL_WORK and split is None
     composer = SlotComposer(group, slots)
     turn = best_turn(group, slots, lanes)
     if turn is not None and turn.cost < _cost(best, group, slots, lanes):
-        statements = turned_sweep(group, slots, turn, lanes, 1 if serial else threads, composer)
+        if split is not None and not _has_blocks(domain, turn, split, lanes, threads):
+            return None
+        statements = turned_sweep(group, slots, turn, lanes, 1 if serial else threads, composer, split)
         return make_kernel(group.name, composer, statements, lanes, serial)
     axes = [
         Axis(f"i{k}", extent, lanes if k == best.vector else 0, position=k)
@@ -82,8 +86,14 @@ def build_pointwise(group: Group, slots: Slots, lanes: int, threads: int):
     ]
     for axis in _tested_axes(best, group, slots, lanes):
         axes[axis].tile = axes[axis].extent
+    walked_split = next((k for k, part in enumerate(best.groups) if split in part), None)
+    band = _walked_band(best, group)
+    if split is not None and (
+        band is not None or walked_split is None or not may_split(axes, threads, walked_split)
+    ):
+        return None
     if not serial:
-        choose_parallel(axes, threads)
+        choose_parallel(axes, threads, walked_split)
 
     def body(point: Point) -> list[ir.Statement]:
         walked = point.combinations(range(len(axes)))
@@ -93,9 +103,14 @@ def build_pointwise(group: Group, slots: Slots, lanes: int, threads: int):
         walked = point.combinations(range(len(axes)))
         return [store for at in walked for store in constant_stores(composer, best.index(domain, at))]
 
-    band = _walked_band(best, group)
     statements = nest(axes, body) if band is None else nest_inside(axes, band, body, constants)
     return make_kernel(group.name, composer, statements, lanes, serial)
+
+
+def _has_blocks(domain: Sequence[int], turn: Turn, split: int, lanes: int, threads: int) -> bool:
+    """Whether the axis `split` of a turned sweep has enough blocks for the threads."""
+    unit = lanes if split in (turn.along_stores, turn.along_loads) else 1
+    return may_split([Axis("block", domain[split] // unit, position=split)], threads, split)
 
 
 def _walked_band(walk: Walk, group: Group) -> Band | None:

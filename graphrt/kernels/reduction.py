@@ -28,6 +28,7 @@ from .space import (
     domain_order,
     lane_of,
     make_kernel,
+    may_split,
     nest,
 )
 
@@ -43,8 +44,9 @@ class Choice:
     axis: int
 
 
-def build_reduction(group: Group, slots: Slots, lanes: int, threads: int):
-    """The kernel of a group whose anchor is a ReductionOp."""
+def build_reduction(group: Group, slots: Slots, lanes: int, threads: int, split: int | None = None):
+    """The kernel of a group whose anchor is a ReductionOp; with `split`, the axis of the domain to divide among the
+    threads, None if that one cannot be."""
     anchor = group.anchor
     assert anchor is not None and isinstance(anchor.op, ReductionOp)
     op, types = anchor.op, [n.type for n in anchor.inputs]
@@ -54,7 +56,7 @@ def build_reduction(group: Group, slots: Slots, lanes: int, threads: int):
     choices += [Choice("reduce", a) for a, extent in enumerate(extents) if extent > 1]
     best = min(choices, key=lambda c: _cost(c, group, slots, lanes, extents), default=Choice("none", 0))
     work = math.prod(domain) * math.prod(extents)
-    serial = work < SERIAL_WORK or not domain or math.prod(domain) < 2
+    serial = (work < SERIAL_WORK and split is None) or not domain or math.prod(domain) < 2
     composer = SlotComposer(group, slots)
     order = domain_order(group, slots)
     outputs = [
@@ -64,8 +66,10 @@ def build_reduction(group: Group, slots: Slots, lanes: int, threads: int):
     folded = short and _folded_outputs(best, group, slots, lanes, outputs)
     if folded:
         outputs[-1].tile = min(outputs[-1].extent, lanes, MAX_ACCUMULATORS.get(lanes, lanes))
+    if split is not None and not may_split(outputs, threads, split):
+        return None
     if not serial:
-        choose_parallel(outputs, threads)
+        choose_parallel(outputs, threads, split)
     reduce_base = len(domain)
     reduced = [
         Axis(f"r{a}", extent, lanes if best == Choice("reduce", a) else 0, position=reduce_base + a)

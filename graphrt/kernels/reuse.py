@@ -19,7 +19,7 @@ from ..schedule.bands import value_band
 from ..schedule.compose import scalar_constant
 from ..schedule.fuse import Group
 from ..schedule.plan import Slot
-from .build import build_kernel
+from .build import build_kernel, split_kernel
 from .space import Slots
 
 # What the key says of a group in its own way; any other field becomes part of the key as it is.
@@ -29,21 +29,32 @@ EXPRESSED = {"anchor", "stores", "domain", "members", "reads", "anchor_reads", "
 class KernelTable:
     """The kernels of one program, each built once."""
 
-    def __init__(self, slots: Slots, lanes: int, threads: int):
-        self._slots, self._lanes, self._threads = slots, lanes, threads
-        self._known: dict[Any, tuple[ir.Kernel, list[int]]] = {}
+    def __init__(self, slots: Slots, lanes: int, threads: int, reuse: bool = True):
+        """`reuse`: whether equal groups share a kernel; otherwise each has one with its own name."""
+        self._slots, self._lanes, self._threads, self._reuse = slots, lanes, threads, reuse
+        self._known: dict[Any, tuple[ir.Kernel, list[int]] | None] = {}
 
     def kernel(self, group: Group) -> tuple[ir.Kernel, list[Slot]]:
         """What `build_kernel` gives; the kernel may carry the name and labels of the first group like this one."""
-        key, used = _structure(group, self._slots)
-        found = self._known.get(key)
-        if found is not None:
-            kernel, order = found
-            return kernel, [used[k] for k in order]
-        kernel, arguments = build_kernel(group, self._slots, self._lanes, self._threads)
-        number = {id(slot): k for k, slot in enumerate(used)}
-        self._known[key] = kernel, [number[id(slot)] for slot in arguments]
-        return kernel, arguments
+        built = self._reused(group, None)
+        assert built is not None
+        return built
+
+    def split_kernel(self, group: Group, split: int) -> tuple[ir.Kernel, list[Slot]] | None:
+        """What `split_kernel` gives for the same threads, reused alike."""
+        return self._reused(group, split)
+
+    def _reused(self, group: Group, split: int | None) -> tuple[ir.Kernel, list[Slot]] | None:
+        structure, used = _structure(group, self._slots)
+        key = structure, split, None if self._reuse else group
+        if key not in self._known:
+            places = self._slots, self._lanes, self._threads
+            built = build_kernel(group, *places) if split is None else split_kernel(group, *places, split)
+            number = {id(slot): k for k, slot in enumerate(used)}
+            self._known[key] = built and (built[0], [number[id(slot)] for slot in built[1]])
+            return built
+        found = self._known[key]
+        return found and (found[0], [used[k] for k in found[1]])
 
 
 def _structure(group: Group, slots: Slots) -> tuple[Any, list[Slot]]:

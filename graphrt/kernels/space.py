@@ -25,6 +25,7 @@ ACCESS_COST = {"uniform": 0.4, "contiguous": 1.0, "varying": 14.0}
 SHORT_STRIDE = 4  # between lanes, up to which vectors are picked from whole loads: this much for each of them
 STRIDED_COST = 1.5
 SERIAL_WORK = 6000  # element operations below which a second thread costs more than it saves
+WORTH_SPLITTING = 0.6  # mean work over the busiest thread's, for splits that save a barrier
 
 
 class SlotComposer(Composer):
@@ -210,20 +211,27 @@ class Point:
         return list(itertools.product(*(self.indices[a] for a in axes)))
 
 
-def choose_parallel(axes: list[Axis], threads: int) -> None:
-    """Marks the axis to split over threads and moves it outermost: the first one that splits evenly enough."""
+def balance(axis: Axis, threads: int) -> float:
+    """Mean work over the work of the busiest thread; tails all go to one thread (see `nest`)."""
+    whole = axis.extent // axis.lanes if axis.lanes else axis.extent
+    tiles = whole // axis.tile
+    tail = axis.count - tiles * axis.tile
+    return axis.count / max(1, threads * (-(-tiles // threads) * axis.tile + tail))
+
+
+def may_split(axes: Sequence[Axis], threads: int, split: int) -> bool:
+    """Whether the axis at position `split` is there and splits evenly enough to be asked for."""
+    return any(axis.position == split and balance(axis, threads) > WORTH_SPLITTING for axis in axes)
+
+
+def choose_parallel(axes: list[Axis], threads: int, split: int | None = None) -> None:
+    """Marks the axis to split over threads and moves it outermost: the one at position `split`, or else the first one that
+    splits evenly enough."""
     if threads <= 1 or not axes:
         return
-
-    def balance(axis: Axis) -> float:
-        """Mean work over the work of the busiest thread; tails all go to one thread (see `nest`)."""
-        whole = axis.extent // axis.lanes if axis.lanes else axis.extent
-        tiles = whole // axis.tile
-        tail = axis.count - tiles * axis.tile
-        return axis.count / max(1, threads * (-(-tiles // threads) * axis.tile + tail))
-
-    even = [k for k, axis in enumerate(axes) if balance(axis) > 0.9]
-    position = even[0] if even else max(range(len(axes)), key=lambda k: balance(axes[k]))
+    wanted = [k for k, axis in enumerate(axes) if axis.position == split]
+    even = wanted or [k for k, axis in enumerate(axes) if balance(axis, threads) > 0.9]
+    position = even[0] if even else max(range(len(axes)), key=lambda k: balance(axes[k], threads))
     axis = axes.pop(position)
     axis.parallel = True
     axes.insert(0, axis)

@@ -65,16 +65,23 @@ def _probe(group: Group, slots: Slots, lanes: int, vector: int) -> tuple[Var, li
 
 
 def turned_sweep(
-    group: Group, slots: Slots, turn: Turn, lanes: int, threads: int, composer: SlotComposer
+    group: Group,
+    slots: Slots,
+    turn: Turn,
+    lanes: int,
+    threads: int,
+    composer: SlotComposer,
+    split: int | None = None,
 ) -> list[ir.Statement]:
-    """The loops of a sweep by square blocks. `threads`: how many to plan for (1: no parallel loop)."""
+    """The loops of a sweep by square blocks. `threads`: how many to plan for (1: no parallel loop); `split`: the axis
+    they should divide among them, None: any."""
     domain = group.domain
     statements: list[ir.Statement] = []
     for count_a, first_a, active_a in _segments(domain[turn.along_stores], lanes):
         for count_b, first_b, active_b in _segments(domain[turn.along_loads], lanes):
             counts = {turn.along_stores: count_a, turn.along_loads: count_b}
             axes = [Axis(f"i{k}", counts.get(k, e), position=k) for k, e in enumerate(domain)]
-            choose_parallel(axes, threads)
+            choose_parallel(axes, threads, split)
 
             def block(
                 point: Point, first_a=first_a, active_a=active_a, first_b=first_b, active_b=active_b

@@ -245,18 +245,19 @@ def children(node: Scalar) -> list[Scalar]:
     """The scalars a scalar is computed from, in evaluation order; integers computed for addresses included."""
     if isinstance(node, Load):
         parts = [node.predicate] if node.predicate is not None else []
-        return parts + [scalar for scalar in _computed(node.address)]
+        return parts + [scalar for scalar in computed(node.address)]
     if isinstance(node, IndexValue | InRange):
-        return _computed(node.index)
+        return computed(node.index)
     return [getattr(node, name) for name in node.operands]
 
 
-def _computed(index: Index) -> list[Scalar]:
+def computed(index: Index) -> list[Scalar]:
+    """The scalars an index is computed from: positions read from memory."""
     found: list[Scalar] = []
     for atom, _ in index.terms:
         inner = getattr(atom, "index", None)
         if inner is not None:
-            found += _computed(inner)
+            found += computed(inner)
         elif hasattr(atom, "scalar"):
             found.append(atom.scalar)
     return found

@@ -62,7 +62,7 @@ def sink_text(steps: Sequence[LoweredStep], chosen: Target) -> str:
     """
     steps = _with_distinct_names(steps)
     variants = tuple(
-        driver.Variant(step.name, step.parallel, _loss_position(step), indices_position(step))
+        driver.Variant(step.name, step.parallel, _loss_position(step), indices_position(step), step.early)
         for step in steps
     )
     return _module_text(steps, driver.run_sink_text(variants), chosen)

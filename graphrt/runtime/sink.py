@@ -20,6 +20,7 @@ from . import memory
 from .handover import CREW
 from .program import indices_position, sink_program
 from .result import Position, SinkResult
+from .thread_choice import ThreadChoice
 from .workers import POOL, Crew, ForkSafeLock, interrupts_deferred
 from .workspace import Workspace, checked_column
 
@@ -46,9 +47,11 @@ class Sink:
         seed: int,
         threads: int | None = None,
         target: Target | None = None,
+        steady: bool = False,
     ):
         """`steps`: the full step, and optionally the ragged one, for the last `size % batch_size` samples of a pass
-        (without it they are dropped). `seed`: any integer, of which 32 bits count.
+        (without it they are dropped). `seed`: any integer, of which 32 bits count. `steady`: small steps, too, always run on
+        all threads they are planned for.
 
         Raises ArgumentError if no step can ever run, CompileError if a step is not one of a sink.
         """
@@ -57,6 +60,8 @@ class Sink:
         self._check_sizes()
         self.program = sink_program(self._steps, target)
         self._workspace = Workspace(self.program, threads)
+        is_tentative = self._workspace.threads > 1 and self._steps[0].tentative and not steady
+        self._choice = ThreadChoice(self._workspace.threads) if is_tentative else None
         self._lock = ForkSafeLock()
         self._places = [
             [(k, binding) for k, binding in step.positions("data") if k != indices_position(step)]
@@ -102,7 +107,7 @@ class Sink:
 
     @property
     def threads(self) -> int:
-        """How many threads a run uses."""
+        """How many threads a run uses, at most."""
         return self._workspace.threads
 
     @property
@@ -155,15 +160,45 @@ class Sink:
             frame = self._frame
             frame.losses, frame.steps = memory.address(losses), int(steps)
             frame.done, frame.status, frame.stop = 0, driver.RUNNING, 0
-            started = time.perf_counter()
-            interrupted = self._execute(losses, progress)
+            interrupted = (self._run_tentatively if self._choice and steps else self._run_all)(
+                losses, progress
+            )
             done = frame.done
-            if done:
-                self._step_seconds = (time.perf_counter() - started) / done
             status = _STATUS[frame.status]
             if interrupted and status == "finished":  # pressed during the last step: it must not be lost
                 status = "interrupted"
         return SinkResult(losses if done == steps else losses[:done].copy(), done, status)
+
+    def _run_all(self, losses: np.ndarray, progress: Progress | None) -> bool:
+        """All steps in one native call; whether Ctrl-C was pressed meanwhile."""
+        started = time.perf_counter()
+        interrupted = self._execute(losses, progress)
+        if self._frame.done:
+            self._step_seconds = (time.perf_counter() - started) / self._frame.done
+        return interrupted
+
+    def _run_tentatively(self, losses: np.ndarray, progress: Progress | None) -> bool:
+        """The same in short native calls, each on one thread or on all, whatever is faster at the time."""
+        frame, choice, steps = self._frame, self._choice, len(losses)
+        assert choice is not None
+        reported = time.perf_counter()
+        while True:
+            before = frame.done
+            frame.threads, count = choice.next(steps - before)
+            frame.steps, frame.status = before + count, driver.RUNNING
+            started = time.perf_counter()
+            interrupted = self._execute(losses, None)
+            now = time.perf_counter()
+            choice.ran(frame.threads, frame.done - before, now - started)
+            if frame.done > before:
+                self._step_seconds = (now - started) / (frame.done - before)
+            if interrupted or frame.status != driver.FINISHED or frame.done == steps:
+                if interrupted and frame.done < steps and frame.status == driver.FINISHED:
+                    frame.status = driver.INTERRUPTED
+                return interrupted
+            if progress is not None and now - reported >= PROGRESS_SECONDS:
+                progress(frame.done, losses[: frame.done])
+                reported = now
 
     def _bind(self, columns: Sequence[np.ndarray], state: Mapping[str, np.ndarray]) -> None:
         new_states = self._workspace.bind_states(state)
@@ -188,13 +223,14 @@ class Sink:
         """Let all threads run the sink; whether Ctrl-C was pressed meanwhile."""
         workspace, frame = self._workspace, self._frame
         workspace.reset_barrier()
-        direct = self._step_seconds * frame.steps < SHORT_SECONDS
-        if direct and workspace.threads > 1:
+        threads = frame.threads
+        direct = self._step_seconds * (frame.steps - frame.done) < SHORT_SECONDS
+        if direct and threads > 1:
             with interrupts_deferred() as interruption:
-                if CREW.run(self.program.address, workspace.address, workspace.threads):
+                if CREW.run(self.program.address, workspace.address, threads):
                     return interruption.requested
         with interrupts_deferred(self.stop) as interruption:
-            crew = POOL.reserve(workspace.threads - direct)
+            crew = POOL.reserve(threads - direct)
             try:
                 crew.start(lambda thread: self._entry(workspace.address, thread), first=int(direct))
                 if direct:

@@ -26,8 +26,7 @@ class Workspace:
 
     def __init__(self, program: Program, threads: int | None):
         self.program = program
-        parallel = any(step.parallel for step in program.steps)
-        self.threads = max(1, threads or default_threads()) if parallel else 1
+        self.threads = _thread_count(program.steps, max(1, threads or default_threads()))
         self._arena = memory.arena(
             max(step.arena_bytes + step.scratch_bytes * self.threads for step in program.steps)
         )
@@ -114,6 +113,18 @@ class Workspace:
 
 
 _UNBOUND = object()
+
+
+def _thread_count(steps: Sequence[LoweredStep], available: int) -> int:
+    """How many threads run the steps: as many as the parallel ones are planned for. Their barriers are only right for
+    that number, or for one."""
+    planned = {step.threads for step in steps if step.parallel}
+    if not planned:
+        return 1
+    if planned == {0}:
+        return available
+    count = planned.pop()
+    return count if not planned and count <= available else 1
 
 
 def checked(binding: Binding, array: object) -> np.ndarray:

@@ -56,8 +56,9 @@ class Digraph(Generic[N]):
 
     def reaches(self, start: N, end: N, indirectly: bool = False) -> bool:
         """Whether there is a way along edges from `start` to `end`; `indirectly`: one through other nodes."""
-        stack = [node for node in self._after[start] if node != end] if indirectly else [start]
-        seen: set[N] = set()
+        stack, seen = [start], set[N]()
+        if indirectly:
+            stack, seen = [node for node in self._after[start] if node != end], {start}
         while stack:
             node = stack.pop()
             if node == end:

@@ -5,14 +5,17 @@ In: the groups in execution order and the slots that live in the arena. Out: a `
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from ..ir import Node
 from .plan import Schedule
+from .work import UNSHARED_BYTES
 
 ALIGNMENT = 64
+SPREAD = 1.1  # how much more memory may be used where that saves barriers
 PADDING = 64  # bytes between buffers, so that neighbours never share a cache line
 
 
@@ -72,14 +75,39 @@ def plan_memory(sizes: Mapping[Node, int], lifetimes: Mapping[Node, tuple[int, i
     return MemoryPlan(tuple(placed), arena, sum(sizes.values()))
 
 
-def plan_schedule(schedule: Schedule) -> MemoryPlan:
-    """The arena of a schedule: every slot of kind "arena" from its first to its last use."""
+def plan_schedule(
+    schedule: Schedule, phases: Sequence[int] = (), private: Collection[Node] = ()
+) -> MemoryPlan:
+    """The arena of a schedule: every slot of kind "arena", but for those `private` to a thread, from its first to its
+    last use.
+
+    `phases`: how many groups run between two barriers each. Then no two buffers of one phase share memory: threads that
+    are not equally far would have to wait before they reuse it. If that takes much memory they do share and wait.
+    """
     slots = schedule.slots
     written = [[n for n in group.stores] for group in schedule.groups]
     read = [[*group.reads, *group.anchor_reads] for group in schedule.groups]
     lifetimes = lifetimes_of(written, read)
-    arena = {n: s.bytes for n, s in slots.items() if s.kind == "arena" and n in lifetimes}
-    return plan_memory(arena, lifetimes)
+    arena = {
+        n: s.bytes for n, s in slots.items() if s.kind == "arena" and n in lifetimes and n not in private
+    }
+    plan = plan_memory(arena, lifetimes)
+    if not phases:
+        return plan
+    spread = plan_memory(arena, _whole_phases(lifetimes, phases))
+    return spread if spread.arena_bytes <= max(UNSHARED_BYTES, SPREAD * plan.arena_bytes) else plan
+
+
+def _whole_phases(
+    lifetimes: Mapping[Node, tuple[int, int]], phases: Sequence[int]
+) -> dict[Node, tuple[int, int]]:
+    """Lifetimes from the beginning of the phase of the first use to the end of that of the last one."""
+    bounds = [
+        (end - count, end - 1)
+        for count, end in zip(phases, itertools.accumulate(phases))
+        for _ in range(count)
+    ]
+    return {node: (bounds[first][0], bounds[last][1]) for node, (first, last) in lifetimes.items()}
 
 
 def lifetimes_of(

@@ -45,7 +45,7 @@ def profile_training(parts: Parts, dataset: Dataset, steps: int) -> Profile:
         traced = trace_sink_step(
             parts, batch_types(plan.columns), plan.transforms, plan.batch_size, "train_step"
         )
-    step = lower(optimize(traced.graph), threads=threads, record=stages.__setitem__, profile=True)
+    step = lower(optimize(traced.graph), threads=threads, record=stages.__setitem__, profile=True, sink=True)
     sink = Sink(
         [step],
         size=plan.size,
@@ -53,6 +53,7 @@ def profile_training(parts: Parts, dataset: Dataset, steps: int) -> Profile:
         shuffle=plan.shuffle,
         seed=plan.seed,
         threads=threads,
+        steady=True,
     )
     state = {label: np.array(array, order="C") for label, array in traced.state.items()}
     name = f"{type(parts.network).__name__}, batch {plan.batch_size}"

@@ -96,7 +96,9 @@ def test_results_do_not_depend_on_the_number_of_threads(name: str, first: int) -
 
 def test_small_graphs_are_really_split() -> None:
     graphs = [random_graph(seed, 8, **PROFILES["exact_large"]) for seed in range(10)]
-    assert sum(lowered(compiler.optimize(g), 3).text.count("@graphrt_barrier") for g in graphs) > 20
+    texts = [lowered(compiler.optimize(g), 3).text for g in graphs]
+    assert sum(text.count("i64 %tid, i64 %nth)\n") for text in texts) > 30
+    assert sum(text.count("@graphrt_barrier") for text in texts) > 10
 
 
 def test_repeated_runs_give_the_same_bits() -> None:

@@ -51,8 +51,11 @@ def _sample(width: int, suffix: str, column: str) -> str:
 """
 
 
-def step(size: int, batch: int, width: int = 5, *, parallel: bool = False, name: str = "step") -> LoweredStep:
-    """The lowered step. Its kernels deliberately have the same names in every step."""
+def step(
+    size: int, batch: int, width: int = 5, *, parallel: bool = False, name: str = "step", early: bool = False
+) -> LoweredStep:
+    """The lowered step. Its kernels deliberately have the same names in every step. Thread 0 knows the loss before the
+    last barrier, so that it may be called `early`."""
     mean_body = _loop(
         "b", "d.body", 0, batch,
         _sample(width, "m", "%d.i") + "  %sum.next = fadd float %sum, %x.m",
@@ -144,6 +147,7 @@ reduced:
         arena_bytes=4 * width,
         parallel=parallel,
         updates=("w",),
+        early=early,
     )
 
 

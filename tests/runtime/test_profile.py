@@ -50,7 +50,7 @@ def profiled(threads):
 
 
 def sink_of(step, threads):
-    return Sink([step], size=SIZE, batch_size=BATCH, shuffle=True, seed=1, threads=threads)
+    return Sink([step], size=SIZE, batch_size=BATCH, shuffle=True, seed=1, threads=threads, steady=True)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -19,10 +19,10 @@ from graphrt.runtime.sink import Sink
 from . import handwritten
 
 
-def make(size, batch, *, ragged=True, shuffle=False, seed=3, threads=1, parallel=False):
-    steps = [handwritten.step(size, batch, parallel=parallel)]
+def make(size, batch, *, ragged=True, shuffle=False, seed=3, threads=1, parallel=False, early=False):
+    steps = [handwritten.step(size, batch, parallel=parallel, early=early)]
     if ragged and size % batch:
-        steps.append(handwritten.step(size, size % batch, parallel=parallel))
+        steps.append(handwritten.step(size, size % batch, parallel=parallel, early=early))
     return Sink(steps, size=size, batch_size=batch, shuffle=shuffle, seed=seed, threads=threads)
 
 
@@ -51,11 +51,12 @@ def test_agrees_with_the_reference_bit_for_bit(size, batch, shuffle, ragged):
         assert all(type(value) is int for value in sink.position.values())
 
 
+@pytest.mark.parametrize("early", [False, True])
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_one_long_run_equals_many_short_ones(threads):
+def test_one_long_run_equals_many_short_ones(threads, early):
     x, long, short = handwritten.data(13), handwritten.weights(), handwritten.weights()
     expected = make(13, 4, shuffle=True).run(50, [x], long)
-    sink = make(13, 4, shuffle=True, threads=threads, parallel=True)
+    sink = make(13, 4, shuffle=True, threads=threads, parallel=True, early=early)
     losses = [sink.run(1, [x], short).losses for _ in range(50)]
     assert np.concatenate(losses).tobytes() == expected.losses.tobytes()
     assert short["w"].tobytes() == long["w"].tobytes()
@@ -110,38 +111,49 @@ def test_position_where_no_batch_starts(cursor, epoch):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("threads", [1, 2])
-def test_stops_at_the_first_loss_that_is_not_finite(bad, threads):
+@pytest.mark.parametrize("threads, early", [(1, False), (2, False), (2, True)])
+def test_stops_at_the_first_loss_that_is_not_finite(bad, threads, early):
     x, state = handwritten.data(12), handwritten.weights()
     x[9, 0] = bad  # in the third batch of four
-    sink = make(12, 4, threads=threads, parallel=threads > 1)
+    sink = make(12, 4, threads=threads, parallel=threads > 1, early=early)
     result = sink.run(100, [x], state)
     assert (result.status, result.done, len(result.losses)) == ("non_finite", 3, 3)
     assert np.isfinite(result.losses).tolist() == [True, True, False]
     assert sink.position == {"step": 3, "epoch": 1, "cursor": 0}
 
 
+@pytest.mark.parametrize("early", [False, True])
 @pytest.mark.parametrize("threads", [2, 8])
-def test_threads_meet_at_barriers(threads):
+def test_threads_meet_at_barriers(threads, early):
     """200,000 barriers with more threads than CPUs end, and the result does not depend on the threads."""
     x, state, alone = handwritten.data(64), handwritten.weights(), handwritten.weights()
     steps = 50_000 if threads == 2 else 300
-    result = make(64, 2, shuffle=True, threads=threads, parallel=True).run(steps, [x], state)
+    result = make(64, 2, shuffle=True, threads=threads, parallel=True, early=early).run(steps, [x], state)
     expected = make(64, 2, shuffle=True).run(steps, [x], alone)
     assert (result.status, result.done) == ("finished", steps)
     assert result.losses.tobytes() == expected.losses.tobytes()
     assert state["w"].tobytes() == alone["w"].tobytes()
 
 
-def test_only_one_variant_is_parallel():
+@pytest.mark.parametrize("early", [False, True])
+def test_only_one_variant_is_parallel(early):
     x, state, alone = handwritten.data(13), handwritten.weights(), handwritten.weights()
-    steps = [handwritten.step(13, 4, parallel=True), handwritten.step(13, 1, parallel=False)]
+    steps = [handwritten.step(13, 4, parallel=True, early=early), handwritten.step(13, 1, parallel=False)]
     sink = Sink(steps, size=13, batch_size=4, shuffle=True, seed=3, threads=2)
     assert sink.threads == 2
     assert (
         sink.run(400, [x], state).losses.tobytes()
         == make(13, 4, shuffle=True).run(400, [x], alone).losses.tobytes()
     )
+
+
+def test_a_new_order_waits_for_the_threads_that_still_read_the_old_one():
+    """Passes of a single step: after each of them all samples are shuffled anew, while others may still compute."""
+    x, state, alone = handwritten.data(64), handwritten.weights(), handwritten.weights()
+    result = make(64, 64, shuffle=True, threads=3, parallel=True, early=True).run(200, [x], state)
+    expected = make(64, 64, shuffle=True).run(200, [x], alone)
+    assert result.losses.tobytes() == expected.losses.tobytes()
+    assert state["w"].tobytes() == alone["w"].tobytes()
 
 
 def test_a_serial_program_uses_one_thread():
