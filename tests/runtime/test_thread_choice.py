@@ -45,7 +45,7 @@ def test_it_follows_when_the_other_one_becomes_faster() -> None:
     machine.seconds[2] = 40e-6
     assert machine.run(200_000)[1] > 150_000
     machine.seconds[2] = 5e-6
-    assert machine.run(400_000)[2] > 300_000
+    assert machine.run(800_000)[2] > 600_000
 
 
 def test_single_steps_learn_too() -> None:
