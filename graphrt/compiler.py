@@ -8,11 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .ir import Graph
 
+if TYPE_CHECKING:
+    from .kernels.plan_choice import PlanChoice
+
 Record = Callable[[str, Any], None]  # record(stage name, what that stage produced); the dump listens here
+# How contractions get their plans: from the cost model, from it but with little code, or by a search that runs them.
+Effort = Literal["usual", "short", "tuned"]
+
+RARE = 16  # full batches per pass from which on the code of the ragged one is kept short
 
 
 def prepare() -> None:
@@ -31,10 +38,13 @@ def optimize(graph: Graph, record: Record | None = None) -> Graph:
     return pipeline.run(graph, record)
 
 
-def compile_graph(graph: Graph, *, threads: int | None = None, record: Record | None = None):
+def compile_graph(
+    graph: Graph, *, threads: int | None = None, record: Record | None = None, tune: bool = False
+):
     """An executable for `graph`: `executable(*data, state={label: array}) -> [output arrays]`.
 
-    Data arrays come in the order of `graph.data_inputs`; state arrays are C-contiguous and updated in place.
+    Data arrays come in the order of `graph.data_inputs`; state arrays are C-contiguous and updated in place. `tune`:
+    search for the fastest plans, as the setting "tune" does.
     """
     from .context import get_context
 
@@ -44,7 +54,8 @@ def compile_graph(graph: Graph, *, threads: int | None = None, record: Record | 
         return ReferenceExecutable(graph)
     from .runtime.executor import Executable
 
-    return Executable(lowered(graph, threads=threads, record=record), threads=threads)
+    step = lowered(graph, threads=threads, record=record, effort=_effort(tune))
+    return Executable(step, threads=threads)
 
 
 def compile_sink(
@@ -57,11 +68,13 @@ def compile_sink(
     seed: int,
     threads: int | None = None,
     record: Record | None = None,
+    tune: bool = False,
 ):
     """A sink that runs training steps over a resident dataset.
 
     `step` reads whole dataset columns plus int32[batch] "indices"; `outputs[0]` is the scalar float32 loss.
-    `ragged` is the same step for the last, shorter batch of a pass (None: that batch is dropped).
+    `ragged` is the same step for the last, shorter batch of a pass (None: that batch is dropped). `tune`: search for the
+    fastest plans, as the setting "tune" does.
     """
     from .context import get_context
 
@@ -71,14 +84,29 @@ def compile_sink(
         return ReferenceSink(step, ragged, size=size, batch_size=batch_size, shuffle=shuffle, seed=seed)
     from .runtime.sink import Sink
 
-    steps = [lowered(step, threads=threads, record=record, sink=True)]
+    steps = [lowered(step, threads=threads, record=record, sink=True, effort=_effort(tune))]
     if ragged is not None:  # both run with the same threads
-        steps.append(lowered(ragged, threads=steps[0].threads, record=record, sink=True))
+        effort: Effort = "short" if size // batch_size >= RARE else "usual"
+        steps.append(lowered(ragged, threads=steps[0].threads, record=record, sink=True, effort=effort))
     return Sink(steps, size=size, batch_size=batch_size, shuffle=shuffle, seed=seed, threads=threads)
 
 
-def lowered(graph: Graph, *, threads: int | None = None, record: Record | None = None, sink: bool = False):
-    """`lower(optimize(graph))`, taken from the compile cache where this compiler has seen the same graph before.
+def _effort(tune: bool) -> Effort:
+    from .context import get_context
+
+    return "tuned" if tune or get_context("tune") else "usual"
+
+
+def lowered(
+    graph: Graph,
+    *,
+    threads: int | None = None,
+    record: Record | None = None,
+    sink: bool = False,
+    effort: Effort = "usual",
+):
+    """`lower(optimize(graph))`, taken from the compile cache where this compiler has seen the same graph before. There it
+    is found what a search ("tuned") has found, too.
 
     Whoever records the stages gets to see them: then nothing is taken from the cache.
     """
@@ -90,14 +118,28 @@ def lowered(graph: Graph, *, threads: int | None = None, record: Record | None =
     name = None
     if record is None and cache.directory() is not None:
         count = threads or default_threads()
-        name = stored_step.step_key(graph, target(), count, get_context("convolution"), sink)
+        settings = (get_context("convolution"), f"sink={sink}", effort)
+        name = stored_step.step_key(graph, target(), count, settings)
     found = cache.read(name) if name else None
     step = stored_step.decode(found) if found else None
     if step is None:
-        step = lower(optimize(graph, record), threads=threads, record=record, sink=sink, begin=record is None)
+        optimized = optimize(graph, record)
+        step = lower(
+            optimized, threads=threads, record=record, sink=sink, begin=record is None,
+            plans=_plans(optimized, threads, sink, effort),
+        )  # fmt: skip
         if name:
             cache.write(name, stored_step.encode(step))
     return step
+
+
+def _plans(graph: Graph, threads: int | None, sink: bool, effort: Effort) -> PlanChoice | None:
+    from .kernels import plan_choice
+    from .tuning import fastest_plans
+
+    if effort == "tuned":
+        return plan_choice.measured(fastest_plans(graph, threads, sink))
+    return plan_choice.short if effort == "short" else None
 
 
 def lower(
@@ -109,19 +151,21 @@ def lower(
     profile: bool = False,
     sink: bool = False,
     begin: bool = False,
+    plans: PlanChoice | None = None,
 ):
     """Optimized graph -> kernels -> loop IR -> LLVM IR text: a `LoweredStep` the runtime compiles and loads.
 
     The setting "convolution" decides how 3x3 convolutions are computed.
     `profile`: with cycle counters around every kernel, see `lower_step`. `sink`: the step runs in a sink, where
     several threads pay for much smaller steps than in single calls. `begin`: the step will run here, so LLVM begins with
-    each kernel while the next one is being lowered.
+    each kernel while the next one is being lowered. `plans`: how contractions are computed (None: by the cost model).
     """
     from .codegen import units
     from .codegen.division import division_for
     from .codegen.functions import KernelFunctions
     from .codegen.step import PlacedKernel, lower_step
     from .codegen.target import target
+    from .kernels.plan_choice import cheapest
     from .passes.pipeline import prepare
     from .runtime.workers import default_threads
     from .schedule.memory import plan_schedule
@@ -134,8 +178,9 @@ def lower(
     functions = KernelFunctions(chosen.has_bfloat_dots, on_new=ahead)
     # Whoever looks at them sees every kernel with its own name and labels.
     division = division_for(
-        planned, chosen.lanes, threads or default_threads(), sink, record is None, on_kernel=functions.name
-    )
+        planned, chosen.lanes, threads or default_threads(), sink, record is None, functions.name,
+        plans or cheapest,
+    )  # fmt: skip
     planned = replace(planned, groups=[part.group for part in division.parts])
     phases = [len(phase) for phase in division.phases] if len(division.phases) > 1 else []
     memory = plan_schedule(planned, phases, division.private)

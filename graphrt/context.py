@@ -25,6 +25,7 @@ _DEFAULTS: dict[str, Any] = {
     "compat": "2",
     "cache": True,
     "convolution": "direct",
+    "tune": False,
 }
 _values: dict[str, Any] = dict(_DEFAULTS)
 
@@ -34,6 +35,7 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "compat": ("1.1", "2"),
     "cache": (True, False),
     "convolution": ("direct", "winograd"),
+    "tune": (True, False),
 }
 # MindSpore's settings without a meaning here: the value get_context gives before one is set, and what to do instead.
 _DUMP = "graphrt-dump FILE.py:net --stage all shows every stage of the compiler"
@@ -97,7 +99,7 @@ FOREIGN: dict[str, tuple[Any, str]] = {
 }  # fmt: skip
 _told: set[str] = set()  # foreign settings that have been warned of
 
-_COMPILATION = ("engine", "threads", "convolution")  # what compiled code depends on
+_COMPILATION = ("engine", "threads", "convolution", "tune")  # what compiled code depends on
 
 
 class _Restore:
@@ -128,6 +130,8 @@ def set_context(**settings: Any) -> _Restore:
     - `cache`: True (default), or False: compile anew, neither reading nor writing the cache on disk.
     - `convolution`: "direct" (default), or "winograd": 3x3 convolutions with stride 1 and their gradients by Winograd's
       F(4x4, 3x3) in native code where that is faster. Results deviate two to three times as much from exact ones.
+    - `tune`: False (default), or True: products and convolutions get the plan that is fastest here, see
+      `graphrt.compile(tune=True)`.
 
     Settings of MindSpore without a meaning here (`save_graphs`, `device_id`, `max_device_memory`, ...) are kept for
     `get_context`, with one warning each that says what graphrt does. Raises ArgumentError for an unknown setting or

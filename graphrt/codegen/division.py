@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..ir import Node
+from ..kernels.plan_choice import PlanChoice, cheapest
 from ..kernels.reuse import KernelTable
 from ..loops import ir
 from ..schedule import work
@@ -74,9 +75,10 @@ def division_for(
     sink: bool,
     reuse: bool = True,
     on_kernel: Callable[[ir.Kernel], Any] | None = None,
+    plans: PlanChoice = cheapest,
 ) -> Division:
     """The division of a step that may run on `available` threads: on all of them, on two or on one, whatever should take
-    the least time. `lanes`: float32 elements per vector register; `reuse`: see `KernelTable`. `on_kernel` hears of
+    the least time. `lanes`: float32 elements per vector register; `reuse` and `plans`: see `KernelTable`. `on_kernel` hears of
     kernels that will be part of the step as soon as they are built.
 
     In a single call threads must first be woken, so that a step has to be larger than in a sink. In large steps a barrier
@@ -84,7 +86,7 @@ def division_for(
     """
 
     def table(threads: int) -> KernelTable:
-        return KernelTable(schedule.slots, lanes, threads, reuse)
+        return KernelTable(schedule.slots, lanes, threads, reuse, plans)
 
     alone = sum(work.group_nanoseconds(group, schedule.slots) for group in schedule.groups)
     if not sink or available == 1 or alone >= work.LARGE_STEP:

@@ -41,6 +41,7 @@ class LoweredStep:
     `threads`: with how many threads a parallel step may run, besides one alone (0: with any number). `early`: when
     thread 0 returns, all threads have read their bindings and the first output is final, whatever others still compute.
     `tentative`: so small that one thread may be the faster choice, wherever CPUs are far apart or busy.
+    `kernels`: their names in the order they run; those of equal layers have the name of the first one.
     Two steps may define functions of the same names, but neither may define numbered metadata or attribute groups.
     """
 
@@ -55,6 +56,7 @@ class LoweredStep:
     threads: int = 0
     early: bool = False
     tentative: bool = False
+    kernels: tuple[str, ...] = ()
 
     def positions(self, kind: BindingKind) -> list[tuple[int, Binding]]:
         """The bindings of one kind with their positions."""

@@ -266,4 +266,5 @@ def lower_step(
         threads=threads,
         early=_may_finish_early(kernels, waits, schedule),
         tentative=tentative,
+        kernels=tuple(placed.kernel.name for placed in kernels),
     )

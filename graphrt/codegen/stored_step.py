@@ -1,6 +1,6 @@
 """Lowered steps kept in the compile cache: a graph seen before skips passes, scheduling and code emission.
 
-In: the text of a graph, the target, the thread count and the setting of convolutions (`step_key`); a `LoweredStep`
+In: the text of a graph, the target, the thread count and settings (`step_key`); a `LoweredStep`
 (`encode`). Out: the entry's name; the step from its bytes (`decode`), or None where the bytes are no step.
 
 The key holds the source code of the compiler itself: any edit of it makes all entries unreachable.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
 from functools import cache as once
 from pathlib import Path
 from typing import Any
@@ -29,22 +30,13 @@ from .target import Target
 _SOURCES = ("compiler.py", "dtypes.py", "ir", "ops", "passes", "loops", "schedule", "kernels", "codegen")
 
 
-def step_key(
-    graph: Graph, target: Target, threads: int, convolution: str = "direct", sink: bool = False
-) -> str | None:
-    """The name of the entry for `graph` as traced, or None if its step must not be kept. `convolution`: the setting."""
+def step_key(graph: Graph, target: Target, threads: int, settings: Sequence[str] = ()) -> str | None:
+    """The name of the entry for `graph` as traced, or None if its step must not be kept. `settings`: whatever else the
+    compiler was told."""
     source = source_digest()
     if source is None:
         return None
-    facts = (
-        target.triple,
-        target.cpu,
-        target.features,
-        str(target.lanes),
-        str(threads),
-        convolution,
-        str(sink),
-    )
+    facts = (target.triple, target.cpu, target.features, str(target.lanes), str(threads), *settings)
     return cache.key("step", to_text(graph), *facts, cache.product_version(), source)
 
 
@@ -87,6 +79,7 @@ def encode(step: LoweredStep) -> bytes:
         "threads": step.threads,
         "early": step.early,
         "tentative": step.tentative,
+        "kernels": list(step.kernels),
     }
     return b"\n".join([json.dumps(facts).encode(), b"".join(values)])
 
@@ -117,6 +110,7 @@ def decode(data: bytes) -> LoweredStep | None:
             threads=facts["threads"],
             early=facts["early"],
             tentative=facts["tentative"],
+            kernels=tuple(facts["kernels"]),
         )
     except (ValueError, TypeError, KeyError, GraphrtError):
         return None

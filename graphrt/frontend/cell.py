@@ -50,6 +50,7 @@ class Cell:
         False  # for Cells of which we know that they compute on tensors and do nothing else
     )
     _graphrt_compiled = False  # set by @graphrt.compile, on the class or on one instance
+    _graphrt_tuned = False  # set by @graphrt.compile(tune=True), likewise
 
     def __init__(self, auto_prefix: bool = True, flags: dict[str, Any] | None = None):
         values = self.__dict__

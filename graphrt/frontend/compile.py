@@ -22,10 +22,11 @@ from .trace import current_trace
 class CompiledFunction:
     """A function compiled at its first call with each kind of arguments. Inside another trace it is inlined."""
 
-    def __init__(self, function: Callable[..., Any]):
+    def __init__(self, function: Callable[..., Any], tune: bool = False):
         functools.update_wrapper(self, function, updated=())
         self._function = function
-        self._specialiser = Specialiser(function, getattr(function, "__name__", type(function).__name__))
+        name = getattr(function, "__name__", type(function).__name__)
+        self._specialiser = Specialiser(function, name, tune=tune)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         trace = current_trace()
@@ -48,8 +49,8 @@ class CompiledFunction:
         return f"<compiled {getattr(self._function, '__qualname__', self._function)!s}>"
 
 
-def compile(target: Any = None) -> Any:
-    """Compile a Cell class, a Cell or a function; usable as `@graphrt.compile`.
+def compile(target: Any = None, *, tune: bool = False) -> Any:
+    """Compile a Cell class, a Cell or a function; usable as `@graphrt.compile` and `@graphrt.compile(tune=True)`.
 
     - a Cell class is returned unchanged in identity: all its instances run compiled when called from outside;
     - a Cell is returned, marked the same way;
@@ -60,20 +61,25 @@ def compile(target: Any = None) -> Any:
     A new version is made when argument shapes or dtypes, Python arguments, training flags, attributes of Cells, or
     globals the function reads have changed; `.specialisations` lists them with reasons. `target`: what is to
     be compiled.
+
+    `tune`: matrix products and convolutions are computed in the way that is fastest on this machine. It is found by
+    running the whole graph in several versions, which takes several times as long as compiling it, and kept in the
+    compile cache. A training step by `Model` is tuned if one of its Cells is. Results may differ in their last bits from
+    those of untuned code, where sums are taken in another order.
     """
     if target is None:
-        return compile
+        return functools.partial(compile, tune=tune) if tune else compile
     if isinstance(target, type):
         if issubclass(target, Cell):
-            target._graphrt_compiled = True
+            target._graphrt_compiled, target._graphrt_tuned = True, tune
             return target
     elif isinstance(target, Cell):
-        target.__dict__["_graphrt_compiled"] = True
+        target.__dict__.update(_graphrt_compiled=True, _graphrt_tuned=tune)
         return target
     elif isinstance(target, CompiledFunction):
         return target
     elif callable(target):
-        return CompiledFunction(target)
+        return CompiledFunction(target, tune)
     raise ArgumentError(
         "compile: cannot compile this", at=user_source(), expected="a Cell class, a Cell or a function",
         given=repr(target),

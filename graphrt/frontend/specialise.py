@@ -55,10 +55,11 @@ class Specialisation:
 
 
 class Specialiser:
-    """The compiled versions of one function or Cell. `reads`: the user's function, if `function` wraps it."""
+    """The compiled versions of one function or Cell. `reads`: the user's function, if `function` wraps it. `tune`: see
+    `graphrt.compile`."""
 
-    def __init__(self, function: Callable[..., Any], name: str, reads: Any = None):
-        self.function, self.name = function, name
+    def __init__(self, function: Callable[..., Any], name: str, reads: Any = None, tune: bool = False):
+        self.function, self.name, self._tune = function, name, tune
         self._reads = function if reads is None else reads
         self.specialisations: list[Specialisation] = []
         self._by_signature: dict[Any, list[Specialisation]] = {}
@@ -116,7 +117,8 @@ class Specialiser:
         target = _Construct(self.function) if isinstance(self.function, Cell) else self.function
         traced = trace(target, args, kwargs, name=self.name if self.name.isidentifier() else "graph")
         guards = collect(self._reads, traced.cells, structure, traced.captured)
-        executable = compile_graph(traced.graph, threads=get_context("threads"))
+        tune = self._tune or traced.is_tuned
+        executable = compile_graph(traced.graph, threads=get_context("threads"), tune=tune)
         version = Specialisation(reason, signature, traced, guards, executable)
         self.specialisations.append(version)
         if len(self.specialisations) == MANY:

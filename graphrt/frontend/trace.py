@@ -161,6 +161,11 @@ class Traced:
     captured: tuple[tuple[Tensor, np.ndarray], ...]
 
     @property
+    def is_tuned(self) -> bool:
+        """Whether a Cell in it asks for the fastest plans, see `graphrt.compile`."""
+        return any(cell._graphrt_tuned for cell in self.cells)
+
+    @property
     def state(self) -> dict[str, np.ndarray]:
         """Label -> the parameter's memory, as executables and sinks take it."""
         return {label: p._array for label, p in self.parameters.items()}  # type: ignore[misc]

@@ -11,6 +11,7 @@ from ..schedule.fuse import Group
 from ..schedule.plan import Slot
 from .contraction import build_contraction
 from .margins import clear_margins
+from .plan_choice import PlanChoice, cheapest
 from .pointwise import build_pointwise
 from .reduction import build_reduction
 from .scatter import build_scatter
@@ -19,19 +20,21 @@ from .winograd import build_winograd
 from .winograd_gradient import build_winograd_gradient
 
 
-def build_kernel(group: Group, slots: Slots, lanes: int, threads: int) -> tuple[ir.Kernel, list[Slot]]:
+def build_kernel(
+    group: Group, slots: Slots, lanes: int, threads: int, plans: PlanChoice = cheapest
+) -> tuple[ir.Kernel, list[Slot]]:
     """The kernel of `group` and the slots of its buffers in argument order.
 
-    `lanes`: float32 elements per vector register; `threads`: how many threads the program is planned for.
-    Raises CompileError for an anchor no strategy knows.
+    `lanes`: float32 elements per vector register; `threads`: how many threads the program is planned for; `plans`: how
+    contractions are computed. Raises CompileError for an anchor no strategy knows.
     """
-    kernel, arguments = _by_strategy(group, slots, lanes, threads)
+    kernel, arguments = _by_strategy(group, slots, lanes, threads, plans)
     _clear_margins(group, slots, kernel, arguments, threads, None)
     return kernel, arguments
 
 
 def split_kernel(
-    group: Group, slots: Slots, lanes: int, threads: int, split: int
+    group: Group, slots: Slots, lanes: int, threads: int, split: int, plans: PlanChoice = cheapest
 ) -> tuple[ir.Kernel, list[Slot]] | None:
     """The kernel of `group` that divides the axis `split` of its domain among the threads, however little there is to
     do. Every result has the same bits as those of `build_kernel`. None where that axis cannot be divided, or where
@@ -42,7 +45,7 @@ def split_kernel(
     if anchor is None:
         found = build_pointwise(group, slots, lanes, threads, split)
     elif isinstance(anchor.op, ContractionOp):
-        found = build_contraction(group, slots, lanes, threads, split)
+        found = build_contraction(group, slots, lanes, threads, split, plans)
     elif isinstance(anchor.op, ReductionOp):
         found = build_reduction(group, slots, lanes, threads, split)
     else:
@@ -63,7 +66,9 @@ def _clear_margins(
             kernel.body += clear_margins(slots[node], buffer, 1 if kernel.serial else threads, split)
 
 
-def _by_strategy(group: Group, slots: Slots, lanes: int, threads: int) -> tuple[ir.Kernel, list[Slot]]:
+def _by_strategy(
+    group: Group, slots: Slots, lanes: int, threads: int, plans: PlanChoice
+) -> tuple[ir.Kernel, list[Slot]]:
     if group.anchor is None:
         return build_pointwise(group, slots, lanes, threads)
     if isinstance(group.anchor.op, WinogradConv2d):
@@ -71,7 +76,7 @@ def _by_strategy(group: Group, slots: Slots, lanes: int, threads: int) -> tuple[
     if isinstance(group.anchor.op, WinogradWeightProducts):
         return build_winograd_gradient(group, slots, lanes, threads)
     if isinstance(group.anchor.op, ContractionOp):
-        return build_contraction(group, slots, lanes, threads)
+        return build_contraction(group, slots, lanes, threads, plans=plans)
     if isinstance(group.anchor.op, ScatterAdd):
         return build_scatter(group, slots, lanes, threads)
     if isinstance(group.anchor.op, ReductionOp):

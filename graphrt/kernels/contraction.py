@@ -33,12 +33,12 @@ from .contraction_plan import (
     Plan,
     Zeros,
     analyse,
-    choose_plan,
     operands,
     restricted_plan,
     unroll_of,
 )
 from .folding import Run, fold, over_run, runs, side_by_side
+from .plan_choice import PlanChoice, cheapest
 from .prefetch import fetches, rows_of
 from .space import (
     SERIAL_WORK,
@@ -60,23 +60,32 @@ from .space import (
 from .windows import covered_extents, results_of
 
 
-def build_contraction(group: Group, slots: Slots, lanes: int, threads: int, split: int | None = None):
-    """The kernel of a group whose anchor is a ContractionOp; with `split`, the output axis to divide among the threads,
+def build_contraction(
+    group: Group,
+    slots: Slots,
+    lanes: int,
+    threads: int,
+    split: int | None = None,
+    plans: PlanChoice = cheapest,
+):
+    """The kernel of a group whose anchor is a ContractionOp, by the plan that `plans` chooses; with `split`, the output axis to divide among the threads,
     None if that one cannot be, or would cost too much."""
-    builder = _Builder(group, slots, lanes, threads, split)
+    builder = _Builder(group, slots, lanes, threads, split, plans)
     return builder.kernel() if split is None or builder.may_split(split, threads) else None
 
 
 class _Builder:
     """What the three bodies share: the plan, the axes, and the composer of the group's expressions."""
 
-    def __init__(self, group: Group, slots: Slots, lanes: int, threads: int, split: int | None = None):
+    def __init__(
+        self, group: Group, slots: Slots, lanes: int, threads: int, split: int | None, plans: PlanChoice
+    ):
         anchor = group.anchor
         assert anchor is not None and isinstance(anchor.op, ContractionOp)
         self.group, self.slots, self.lanes, self.anchor = group, slots, lanes, anchor
         self.spec = anchor.op.contraction([n.type for n in anchor.inputs])
         self.dependence = analyse(group, self.spec, slots, lanes)
-        self.plan = self.free_plan = choose_plan(self.spec, self.dependence, lanes)
+        self.plan = self.free_plan = plans(group.name, self.spec, self.dependence, lanes)
         if split is not None:
             self.plan = restricted_plan(self.spec, self.dependence, lanes, self.plan, split, threads)
         self.rank, extents = len(self.spec.output), self.spec.output + self.spec.reduce

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ..ir import Node, TensorType
@@ -49,6 +50,7 @@ EDGE_TEST = 4.0  # a tile whose reads must be tested against the operand's edges
 BLOCK_BYTES = 3 << 18  # operands of one block, where a contraction goes block by block: half the cache
 PREFETCH_WORK = 1024  # vector FMAs of a tile that leave time to fetch its epilogue's operands meanwhile
 PREFETCH_SHARE = 0.5  # of a tile's time in which that is asked for
+SHORT_ACCUMULATORS = 8  # of tiles whose code should be short
 SPLIT_COST = 1.15  # what a plan may cost more than the best one if its split saves a barrier
 SPLIT_SLACK = 500.0  # the same in vector FMAs, for small ones
 UNROLL_LIMIT = {
@@ -222,18 +224,39 @@ def sums_over_windows(patches: WindowPatches, image: TensorType, lanes: int) -> 
 
 def choose_plan(spec: Contraction, dependence: Dependence, lanes: int) -> Plan:
     """The cheapest plan over vector axes and register tiles."""
-    extents = spec.output + spec.reduce
     best: Plan | None = None
+    for plan in _plans(spec, dependence, lanes):
+        if best is None or plan.cost < best.cost - 1e-9:
+            best = plan
+    return best or Plan(None, (1,) * len(spec.output + spec.reduce), 0.0)
+
+
+def ranked_plans(spec: Contraction, dependence: Dependence, lanes: int, count: int) -> list[Plan]:
+    """The `count` cheapest plans (fewer if there are no more), the one `choose_plan` gives first."""
+    best = choose_plan(spec, dependence, lanes)
+    others = [plan for plan in _plans(spec, dependence, lanes) if plan != best]
+    return [best, *sorted(others, key=lambda plan: plan.cost)[: count - 1]]
+
+
+def _plans(spec: Contraction, dependence: Dependence, lanes: int) -> Iterator[Plan]:
+    extents = spec.output + spec.reduce
     for vector in range(len(extents)):
         if extents[vector] < 2 or (dependence.window and vector >= len(spec.output) - 2):
             continue
         for tiles in _tilings(spec, dependence, vector, lanes):
-            cost = _cost(spec, dependence, vector, tiles, lanes)
-            if best is None or cost < best.cost - 1e-9:
-                best = Plan(vector, tiles, cost)
-    if best is None:
-        best = Plan(None, (1,) * len(extents), 0.0)
-    return best
+            yield Plan(vector, tiles, _cost(spec, dependence, vector, tiles, lanes))
+
+
+def short_plan(spec: Contraction, dependence: Dependence, lanes: int, free: Plan) -> Plan:
+    """The cheapest plan with little code and the vector axis of `free`, so that every sum has the same order."""
+    extents = spec.output + spec.reduce
+
+    def is_short(tiles: tuple[int, ...]) -> bool:
+        """Counting the tiles of what remains at the end of each axis, which have code of their own."""
+        units = [_units(extent, lanes, k == free.vector) for k, extent in enumerate(extents)]
+        return math.prod(size + count % size for size, count in zip(tiles, units)) <= SHORT_ACCUMULATORS
+
+    return _with_axis_of(free, spec, dependence, lanes, is_short)
 
 
 def restricted_plan(
@@ -242,19 +265,32 @@ def restricted_plan(
     """The cheapest plan with the vector axis of `free`, so that every sum has the same order, and tiles small enough
     for the output axis `split` to be divided among the threads. `free` itself where its lanes are folded: the tile
     decides how."""
-    if free.vector is None or free.vector >= len(spec.output):
+    if free.vector is None:
         return free
     units = _units((spec.output + spec.reduce)[split], lanes, split == free.vector)
     most = max(1, units // threads)
     if free.tiles[split] <= most:
         return free
+    return _with_axis_of(free, spec, dependence, lanes, lambda tiles: tiles[split] <= most)
+
+
+def _with_axis_of(
+    free: Plan,
+    spec: Contraction,
+    dependence: Dependence,
+    lanes: int,
+    is_allowed: Callable[[tuple[int, ...]], bool],
+) -> Plan:
+    """The cheapest plan with the vector axis of `free` and tiles that are allowed; `free` itself if there is none, or where
+    lanes are folded: the tile decides how."""
+    if free.vector is None or free.vector >= len(spec.output):
+        return free
     best: Plan | None = None
     for tiles in _tilings(spec, dependence, free.vector, lanes):
-        if tiles[split] > most:
-            continue
-        cost = _cost(spec, dependence, free.vector, tiles, lanes)
-        if best is None or cost < best.cost - 1e-9:
-            best = Plan(free.vector, tiles, cost)
+        if is_allowed(tiles):
+            cost = _cost(spec, dependence, free.vector, tiles, lanes)
+            if best is None or cost < best.cost - 1e-9:
+                best = Plan(free.vector, tiles, cost)
     return best or free
 
 

@@ -20,6 +20,7 @@ from ..schedule.compose import scalar_constant
 from ..schedule.fuse import Group
 from ..schedule.plan import Slot
 from .build import build_kernel, split_kernel
+from .plan_choice import PlanChoice, cheapest
 from .space import Slots
 
 # What the key says of a group in its own way; any other field becomes part of the key as it is.
@@ -29,9 +30,13 @@ EXPRESSED = {"anchor", "stores", "domain", "members", "reads", "anchor_reads", "
 class KernelTable:
     """The kernels of one program, each built once."""
 
-    def __init__(self, slots: Slots, lanes: int, threads: int, reuse: bool = True):
-        """`reuse`: whether equal groups share a kernel; otherwise each has one with its own name."""
-        self._slots, self._lanes, self._threads, self._reuse = slots, lanes, threads, reuse
+    def __init__(
+        self, slots: Slots, lanes: int, threads: int, reuse: bool = True, plans: PlanChoice = cheapest
+    ):
+        """`reuse`: whether equal groups share a kernel; otherwise each has one with its own name. `plans`: see
+        `build_kernel`."""
+        self._slots, self._lanes, self._threads = slots, lanes, threads
+        self._reuse, self._plans = reuse, plans
         self._known: dict[Any, tuple[ir.Kernel, list[int]] | None] = {}
 
     def kernel(self, group: Group) -> tuple[ir.Kernel, list[Slot]]:
@@ -49,7 +54,11 @@ class KernelTable:
         key = structure, split, None if self._reuse else group
         if key not in self._known:
             places = self._slots, self._lanes, self._threads
-            built = build_kernel(group, *places) if split is None else split_kernel(group, *places, split)
+            built: tuple[ir.Kernel, list[Slot]] | None
+            if split is None:
+                built = build_kernel(group, *places, self._plans)
+            else:
+                built = split_kernel(group, *places, split, self._plans)
             number = {id(slot): k for k, slot in enumerate(used)}
             self._known[key] = built and (built[0], [number[id(slot)] for slot in built[1]])
             return built

@@ -64,7 +64,7 @@ class Forward:
     def __init__(self, traced: Traced):
         from ..compiler import compile_graph
 
-        self._traced, self._executable = traced, compile_graph(traced.graph)
+        self._traced, self._executable = traced, compile_graph(traced.graph, tune=traced.is_tuned)
 
     def run(self, *arrays: np.ndarray) -> Any:
         return self._traced.restore(self._executable(*arrays, state=self._traced.state))

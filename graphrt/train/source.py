@@ -123,7 +123,7 @@ def compiled_step(
 
     sink = compile_sink(
         traces[0].graph, traces[1].graph if len(traces) > 1 else None, size=size, batch_size=batch_size,
-        shuffle=shuffle, seed=seed, threads=get_context("threads"),
+        shuffle=shuffle, seed=seed, threads=get_context("threads"), tune=traces[0].is_tuned,
     )  # fmt: skip
     return CompiledStep(sink, tuple(traces))
 

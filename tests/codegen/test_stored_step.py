@@ -57,6 +57,7 @@ STEP = LoweredStep(
     parallel=True,
     updates=("w", "b"),
     scratch_bytes=192,
+    kernels=("k0_add", "k1_mat_mul"),
     threads=2,
     early=True,
     tentative=True,
@@ -81,7 +82,7 @@ def test_the_fields_of_a_step_are_the_ones_that_are_kept():
     """A field that `encode` does not know would be lost."""
     known = {
         "name", "text", "declarations", "bindings", "arena_bytes", "parallel", "updates", "scratch_bytes",
-            "threads", "early", "tentative",
+            "threads", "early", "tentative", "kernels",
     }  # fmt: skip
     assert {f.name for f in dataclasses.fields(LoweredStep)} == known
     assert {f.name for f in dataclasses.fields(Binding)} == {"kind", "label", "type", "value"}
@@ -133,8 +134,8 @@ def test_the_key_depends_on_everything_that_decides_the_code(monkeypatch):
     keys = {
         stored_step.step_key(graph(), host, 1),
         stored_step.step_key(graph(), host, 2),
-        stored_step.step_key(graph(), host, 1, "winograd"),
-        stored_step.step_key(graph(), host, 1, sink=True),
+        stored_step.step_key(graph(), host, 1, ("winograd",)),
+        stored_step.step_key(graph(), host, 1, ("direct", "tuned")),
         stored_step.step_key(graph(scale=2.5), host, 1),
         stored_step.step_key(graph(width=41), host, 1),
         stored_step.step_key(graph(), target("haswell"), 1),
