@@ -32,7 +32,7 @@ BEYOND = {
     "dataset": ("common", "frontend", "ops"),
     "dtype": (),
 }
-SEES_ALL = ("__init__", "compiler", "train", "onnx", "inspect")
+SEES_ALL = ("__init__", "compiler", "tuning", "train", "onnx", "inspect")
 # Public names for what the front end makes of the ops. Nothing inside imports the three modules, so they may import at
 # their top; everything imports the package itself, so it may only do so inside functions.
 OPS_ALIASES = ("operations", "composite", "functional")

@@ -108,10 +108,16 @@ def _optimised(text: str, target: Target) -> Any:
         raise CompileError(
             "LLVM rejects the generated code", at=_offending_line(text, str(error)), given=str(error).strip()
         ) from None
-    compiler.inline.run(module, compiler.builder)
+    # A builder per module: every run adds to what the next run of the same builder calls before and after each pass.
+    builder = binding.create_pass_builder(compiler.machine, compiler.options)
+    simplify = builder.getFunctionPassManager()
+    compiler.inline.run(module, builder)
     for function in module.functions:
         if not function.is_declaration:
-            compiler.simplify.run(function, compiler.builder)
+            simplify.run(function, builder)
+    # llvmlite 0.50 frees no pass manager (the class's bases hide the method that does): 80 KB per module.
+    binding.newpassmanagers.NewPassManager._dispose(simplify)
+    simplify.detach()
     return module
 
 
@@ -121,9 +127,8 @@ class _Compiler:
 
     machine: Any
     data_layout: str
-    builder: Any
+    options: Any
     inline: Any
-    simplify: Any
 
 
 @functools.cache
@@ -132,10 +137,9 @@ def _compiler(target: Target) -> _Compiler:
     options = binding.create_pipeline_tuning_options(_SPEED_LEVEL)
     for option, value in _PIPELINE.items():
         setattr(options, option, value)
-    builder = binding.create_pass_builder(machine, options)
     inline = binding.create_new_module_pass_manager()
     inline.add_always_inliner_pass()
-    return _Compiler(machine, str(machine.target_data), builder, inline, builder.getFunctionPassManager())
+    return _Compiler(machine, str(machine.target_data), options, inline)
 
 
 def _offending_line(text: str, message: str) -> str | None:

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import graphrt
 from graphrt.codegen import driver, jit, meeting
 from graphrt.codegen.target import PROCESSORS, target
 from graphrt.errors import ArgumentError, CompileError
@@ -155,3 +156,14 @@ def test_the_frame_layout():
     assert set(sizes.values()) == {8, meeting.LINE}
     assert driver.Frame.stop.offset - driver.Frame.variant.offset > meeting.LINE
     assert all(getattr(driver.Frame, name).offset % 8 == 0 for name in sizes)
+
+
+def test_every_module_has_a_pass_builder_of_its_own(monkeypatch):
+    """One that is used again becomes slower with every module: after 2000, compiling a small one takes six times as long."""
+    binding, made = jit.llvm(), []
+    original = binding.create_pass_builder
+    monkeypatch.setattr(binding, "create_pass_builder", lambda *a: made.append(original(*a)) or made[-1])
+    with graphrt.set_context(cache=False):
+        for k in range(3):
+            jit.compile_text(f"define float @f{k}(float %x) {{\n  ret float %x\n}}\n", target("host"))
+    assert len({id(builder) for builder in made}) == 3

@@ -60,8 +60,8 @@ def test_the_learning_rate(example):
     with graphrt.set_context(engine="interpreter"):
         schedule = example["WarmUpCosine"](1100)
         rates = {step: float(schedule(Tensor(np.int32(step)))) for step in (0, 99, 100, 600, 1100, 5000)}
-    assert rates[0] == pytest.approx(1e-3 / 101) and rates[99] == pytest.approx(1e-3 * 100 / 101)
-    assert rates[100] == pytest.approx(1e-3) and rates[600] == pytest.approx(5.5e-4)
+    assert rates[0] == pytest.approx(2e-3 / 101) and rates[99] == pytest.approx(2e-3 * 100 / 101)
+    assert rates[100] == pytest.approx(2e-3) and rates[600] == pytest.approx(1.05e-3)
     assert rates[1100] == rates[5000] == pytest.approx(1e-4)
 
 
