@@ -285,23 +285,24 @@ def _graph_name(function: Any) -> str:
 
 def leaked(tensor: Tensor) -> TraceError:
     """The error for a traced Tensor met outside the trace it belongs to."""
-    assert tensor._node is not None
-    made = tensor._node.source
-    where = f", made at {made}" if made is not None and made.file else ""
-    return TraceError(
-        "a traced tensor was used after its trace had ended",
-        at=user_source(), given=f"a traced tensor {tensor.type.describe()}{where}",
+    return _misplaced(
+        tensor, "a traced tensor was used after its trace had ended",
         fix="return it from the traced function instead of storing it in an attribute or a global",
     )  # fmt: skip
 
 
 def _escaped(tensor: Tensor) -> TraceError:
     """The error for a Tensor of a function whose ways were merged, met after that function has returned."""
+    return _misplaced(
+        tensor, "a tensor made in a function that decides on tensors was used after the function had returned",
+        fix="return it from the function, or keep it in an attribute of a Cell",
+    )  # fmt: skip
+
+
+def _misplaced(tensor: Tensor, message: str, fix: str) -> TraceError:
     assert tensor._node is not None
     made_at = tensor._node.source
     where = f", made at {made_at}" if made_at is not None and made_at.file else ""
     return TraceError(
-        "a tensor made in a function that decides on tensors was used after the function had returned",
-        at=user_source(), given=f"a traced tensor {tensor.type.describe()}{where}",
-        fix="return it from the function, or keep it in an attribute of a Cell",
-    )  # fmt: skip
+        message, at=user_source(), given=f"a traced tensor {tensor.type.describe()}{where}", fix=fix
+    )

@@ -11,7 +11,7 @@ from dataclasses import replace
 from ..loops import ir
 from ..loops.index import Index, Var
 from ..schedule.bands import Band, value_band
-from ..schedule.fuse import Group
+from ..schedule.group import Group
 from .space import Axis, Point, SlotComposer, lane_of, nest
 
 Body = Callable[[Point], list[ir.Statement]]

@@ -7,7 +7,7 @@ from ..loops import ir
 from ..ops.base import ContractionOp, ReductionOp
 from ..ops.scatter import ScatterAdd
 from ..ops.winograd import WinogradConv2d, WinogradWeightProducts
-from ..schedule.fuse import Group
+from ..schedule.group import Group
 from ..schedule.plan import Slot
 from .contraction import build_contraction
 from .margins import clear_margins

@@ -21,7 +21,9 @@ from ..ir import Node
 from ..loops import ir
 from ..loops.index import Index, Var, as_index, unravel
 from ..ops.base import Contraction, ContractionOp
-from ..schedule.fuse import CACHED_BYTES, Group, accumulates_in_memory, operand_bytes
+from ..schedule.costs import CACHED_BYTES, operand_bytes
+from ..schedule.group import Group
+from ..schedule.joining import accumulates_in_memory
 from .banded import constant_stores, ends_over, nest_inside
 from .contraction_plan import (
     BLOCK_BYTES,

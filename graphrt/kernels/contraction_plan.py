@@ -17,7 +17,7 @@ from ..loops.index import Index, Var, as_index
 from ..ops.base import Contraction
 from ..ops.patches import WindowPatches
 from ..schedule.bands import Band, kept_share, tile_share, zero_band
-from ..schedule.fuse import Group
+from ..schedule.group import Group
 from .banded import results_band
 from .folding import covers_run
 from .space import SlotComposer, Slots, access, loads

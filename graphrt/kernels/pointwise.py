@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from ..loops import ir
 from ..loops.index import Index, Quotient, Remainder, Var, as_index, unravel
 from ..schedule.bands import Band
-from ..schedule.fuse import Group, element_cost
+from ..schedule.costs import element_cost
+from ..schedule.group import Group
 from .banded import constant_stores, nest_inside, results_band
 from .space import (
     SERIAL_WORK,

@@ -13,7 +13,7 @@ from ..loops import ir
 from ..loops.builder import identity
 from ..loops.index import Index, Var, as_index
 from ..ops.base import ReductionOp
-from ..schedule.fuse import Group
+from ..schedule.group import Group
 from .contraction_plan import MAX_ACCUMULATORS
 from .folding import fold, over_run, runs, side_by_side
 from .space import (

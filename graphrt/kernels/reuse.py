@@ -17,7 +17,7 @@ from ..ir import Node
 from ..loops import ir
 from ..schedule.bands import value_band
 from ..schedule.compose import scalar_constant
-from ..schedule.fuse import Group
+from ..schedule.group import Group
 from ..schedule.plan import Slot
 from .build import build_kernel, split_kernel
 from .plan_choice import PlanChoice, cheapest

@@ -1,6 +1,6 @@
 """Scatter: rows of updates added into a table at computed positions.
 
-In: a group whose anchor is a ScatterAdd (it has no epilogue, see `schedule/fuse.py`). Out: a kernel that clears the
+In: a group whose anchor is a ScatterAdd (it has no epilogue, see `schedule/joining.py`). Out: a kernel that clears the
 table and then adds the updates in index order. The columns (all axes behind the rows, taken as one) carry the lanes
 and are split over the threads, so that no two threads meet in a row and the order of additions, hence every bit of
 the result, is that of one thread.
@@ -13,7 +13,7 @@ import math
 from ..loops import ir
 from ..loops.index import Index, Var, as_index, unravel
 from ..ops.scatter import ScatterAdd
-from ..schedule.fuse import Group
+from ..schedule.group import Group
 from .space import SERIAL_WORK, Axis, Point, SlotComposer, Slots, choose_parallel, make_kernel, nest
 
 TILE = 4  # column blocks per pass over the indices: each position is computed once for all of them

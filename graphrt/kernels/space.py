@@ -14,7 +14,7 @@ from ..loops import ir
 from ..loops.index import Index, Quotient, Remainder, Var, as_index
 from ..ops.views import Pad
 from ..schedule.compose import Composer
-from ..schedule.fuse import Group
+from ..schedule.group import Group
 from ..schedule.layout import row_major
 from ..schedule.plan import Slot
 

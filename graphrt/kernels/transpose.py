@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ..loops import ir
 from ..loops.index import Index, Var, as_index
-from ..schedule.fuse import Group
+from ..schedule.group import Group
 from .space import ACCESS_COST, Axis, Point, SlotComposer, Slots, access, access_cost, choose_parallel, nest
 
 SHUFFLES = 4.5  # transposing costs about this much per vector, in units of one contiguous access

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from ..loops.index import Index
 from ..ops.base import Contraction
-from ..schedule.fuse import Group
+from ..schedule.group import Group
 
 
 def covered_extents(group: Group, spec: Contraction) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from ..dtypes import float32
 from ..loops import ir
 from ..loops.index import Index, Var, as_index
 from ..ops.winograd import POSITIONS, SPAN, TAPS, WinogradConv2d
-from ..schedule.fuse import Group
+from ..schedule.group import Group
 from . import winograd_lines as lines
 from .space import Axis, Point, SlotComposer, Slots, choose_parallel, lane_of, nest
 from .winograd_ahead import is_near, lines_per_result, next_tiles, results

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from ..ir import Node
 from ..loops import ir
 from ..loops.index import Index, Var, as_index, unravel
-from ..schedule.fuse import CACHED_BYTES
+from ..schedule.costs import CACHED_BYTES
 from . import winograd_lines as lines
 from .space import SlotComposer, access, lane_of, loads
 from .winograd_plan import NEAR_PRODUCTS

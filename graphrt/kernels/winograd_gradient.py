@@ -20,7 +20,7 @@ from ..ir import Node
 from ..loops import ir
 from ..loops.index import Index, Var, as_index
 from ..ops.winograd import POSITIONS, SPAN, TAPS, WinogradWeightProducts
-from ..schedule.fuse import Group
+from ..schedule.group import Group
 from . import winograd_lines as lines
 from .space import Axis, Point, SlotComposer, Slots, lane_of, nest
 from .winograd_ahead import is_near, next_tiles

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ..ir import Node
 from ..ops.contractions import Conv2dBackwardWeight
 from ..ops.winograd import POSITIONS, SPAN, TAPS, TILE, tiles_of
-from ..schedule.fuse import CACHED_BYTES
+from ..schedule.costs import CACHED_BYTES
 from .contraction_plan import MAX_ACCUMULATORS
 
 MAX_TILES = 4  # of one chunk: enough for every weight to meet several vectors

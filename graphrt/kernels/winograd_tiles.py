@@ -15,7 +15,7 @@ from ..dtypes import float32
 from ..loops import ir
 from ..loops.index import Index, as_index
 from ..ops.winograd import SPAN, TAPS, TILE
-from ..schedule.fuse import Group
+from ..schedule.group import Group
 from ..schedule.plan import Slot
 from . import winograd_lines as lines
 from .space import SlotComposer

@@ -17,16 +17,12 @@ from collections.abc import Iterable, Mapping
 
 from ..ir import Graph, Node
 from ..ops import views
-from .costs import CACHED_BYTES, element_cost, operand_bytes
 from .dependencies import Dependencies
 from .group import Group, domain_vars, single_group
-from .joining import accumulates_in_memory, are_siblings, is_epilogue
+from .joining import are_siblings, is_epilogue
 from .layout import Layout
 from .storage import stored_nodes
 from .window_epilogues import is_window_epilogue
-
-# With what the strategies of `kernels/` decide by.
-__all__ = ["CACHED_BYTES", "Group", "accumulates_in_memory", "element_cost", "fuse", "operand_bytes"]
 
 
 def fuse(
