@@ -175,7 +175,7 @@ def lower(
     chosen = target()
     planned = schedule(prepare(graph, _processor(chosen), record), chosen.lanes)
     ahead = partial(units.begin, chosen=chosen) if begin and chosen.is_host_compatible else None
-    functions = KernelFunctions(chosen.has_bfloat_dots, on_new=ahead)
+    functions = KernelFunctions(chosen.instructions, on_new=ahead)
     # Whoever looks at them sees every kernel with its own name and labels.
     division = division_for(
         planned, chosen.lanes, threads or default_threads(), sink, record is None, functions.name,
@@ -208,7 +208,7 @@ def lower(
 def _processor(target: Any) -> Any:
     """What the passes before scheduling are told about the processor, under the present settings."""
     from .context import get_context
-    from .kernels.contraction_plan import sums_over_windows, whole_row
+    from .kernels.contraction_plan import sums_over_windows, taps_over_windows, whole_row
     from .kernels.winograd_plan import Winograd
     from .passes.pipeline import Processor
 
@@ -216,7 +216,10 @@ def _processor(target: Any) -> Any:
     return Processor(
         whole_row=whole_row(lanes),
         lanes=lanes,
-        dot_pairs=target.has_bfloat_dots,
+        dot_pairs=target.instructions.dot_pairs,
         sum_windows=lambda patches, image: sums_over_windows(patches, image, lanes),
+        look_up_taps=lambda taps, batch: (
+            target.instructions.lookups and taps_over_windows(taps, batch, lanes)
+        ),
         winograd=Winograd(lanes) if get_context("convolution") == "winograd" else None,
     )

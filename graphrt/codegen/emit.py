@@ -20,20 +20,20 @@ from ..loops.index import Index
 from . import emit_arithmetic as arithmetic
 from .emit_scalars import ScalarEmitter
 from .emit_text import I64, Value
+from .target import Instructions
 
 
-def emit(kernel: ir.Kernel, dot_pairs: bool = False) -> tuple[str, set[str]]:
-    """The function's text and the declarations it needs. `dot_pairs`: the processor has AVX512-BF16's dot product."""
-    emitter = FunctionEmitter(kernel)
-    emitter.dot_pairs = dot_pairs
+def emit(kernel: ir.Kernel, instructions: Instructions = Instructions()) -> tuple[str, set[str]]:
+    """The function's text and the declarations it needs, for a processor that has these instructions."""
+    emitter = FunctionEmitter(kernel, instructions)
     return emitter.function(), emitter.declarations
 
 
 class FunctionEmitter(ScalarEmitter):
     """Emits one kernel."""
 
-    def __init__(self, kernel: ir.Kernel):
-        super().__init__(kernel.lanes, (*kernel.buffers, *kernel.scratch))
+    def __init__(self, kernel: ir.Kernel, instructions: Instructions):
+        super().__init__(kernel.lanes, (*kernel.buffers, *kernel.scratch), instructions)
         self.kernel = kernel
         self._loops = 0
 

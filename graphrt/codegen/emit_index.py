@@ -69,7 +69,7 @@ class IndexEmitter(Writer):
         if isinstance(atom, Var):
             return self.variables[atom]
         if isinstance(atom, Computed):
-            return self.scalar(atom.scalar).text
+            return self._computed(atom, I64).text
         shift, inner = _shifted(atom)
         dividend = self.uniform_index(inner)
         if is_number(dividend):
@@ -103,15 +103,21 @@ class IndexEmitter(Writer):
         self.remember(key, total.text)
         return total
 
+    def _computed(self, atom: Computed, width: Type) -> Value:
+        """The scalar (a signed integer) in elements of `width`, a vector if it is one."""
+        value = self.scalar(atom.scalar)
+        type_ = value.type.of(width.element)
+        if value.type.element == width.element:
+            return value
+        operation = "trunc" if atom.scalar.dtype.size > 4 else "sext"
+        return self.value(f"{operation} {value} to {type_}", type_)
+
     def _varying_atom(self, atom: Atom, type_: Type) -> Value:
         if isinstance(atom, Var):
             numbers = ", ".join(f"{type_.element} {lane}" for lane in range(self.lanes))
             return Value(f"<{numbers}>", type_)
         if isinstance(atom, Computed):
-            computed = self.splat(self.scalar(atom.scalar))
-            if type_.element == I64.element:
-                return computed
-            return self.value(f"trunc {self.vector('i64')} {computed.text} to {type_}", type_)
+            return self.splat(self._computed(atom, Type(type_.element)))
         shift, inner = _shifted(atom)
         dividend = self.varying_index(inner, type_.element)
         divisor = self.constant(atom.divisor, type_)

@@ -11,19 +11,22 @@ from typing import Literal
 
 from ..dtypes import DType, bool_
 from ..loops import ir
-from ..loops.index import Index
+from ..loops.index import Computed, Index
 from .emit_index import IndexEmitter
 from .emit_text import I1, I8, I32, POINTER, Type, Value
+from .target import Instructions
 
 MOST_STRIDE = 4  # between lanes up to which loading everything in between beats a gather
+_LOOKUPS = {16: "llvm.x86.avx512.permvar.sf.512", 8: "llvm.x86.avx2.permps"}  # by float32 lanes
 Access = Literal["uniform", "contiguous", "varying"]
 
 
 class MemoryEmitter(IndexEmitter):
     """Reads and writes the buffers, which are the function's arguments in order."""
 
-    def __init__(self, lanes: int, buffers: Sequence[ir.Buffer]):
+    def __init__(self, lanes: int, buffers: Sequence[ir.Buffer], instructions: Instructions):
         super().__init__(lanes)
+        self.instructions = instructions
         self.pointers = {buffer: f"%b{k}" for k, buffer in enumerate(buffers)}
         self.written: set[ir.Buffer] = (
             set()
@@ -44,9 +47,9 @@ class MemoryEmitter(IndexEmitter):
             return self._from_memory(value, buffer.dtype)
         mask = self.mask(predicate)
         vector = self.vector(element.element)
-        strided = self._strided_load(buffer, address) if access == "varying" and mask is None else None
-        if strided is not None:
-            value = strided
+        picked = self._picked_load(buffer, address, predicate, mask) if access == "varying" else None
+        if picked is not None:
+            value = picked
         elif access != "contiguous" or (mask is not None and self._is_wide(buffer.dtype.size)):
             value = self._gather(buffer, address, mask)
         else:
@@ -61,6 +64,38 @@ class MemoryEmitter(IndexEmitter):
         name = f"llvm.masked.load.{vector.suffix}.p0"
         arguments = (Value(pointer, POINTER), _alignment(align), mask, Value(vector.zero, vector))
         return self.value(self._masked_call(str(vector), name, *arguments), vector)
+
+    def _picked_load(
+        self, buffer: ir.Buffer, address: Index, predicate: Value | None, mask: Value | None
+    ) -> Value | None:
+        """Elements that lie so close together that loading everything around them beats a gather."""
+        if mask is None:
+            row = self._row_lookup(buffer, address)
+            return row if row is not None else self._strided_load(buffer, address)
+        whole = predicate is None or not predicate.lanes
+        return self._row_lookup(buffer, address) if whole else None
+
+    def _row_lookup(self, buffer: ir.Buffer, address: Index) -> Value | None:
+        """Every lane's own element of one row as long as a vector register; None where that would leave the buffer."""
+        varying = [(atom, factor) for atom, factor in address.terms if self.is_varying(Index({atom: 1}))]
+        if not self.instructions.lookups or len(varying) != 1 or buffer.dtype.llvm != "float":
+            return None
+        ((atom, factor),) = varying
+        start = address - Index({atom: 1})
+        inside = start.low >= 0 and start.high + self.lanes <= buffer.elements
+        if not isinstance(atom, Computed) or factor != 1 or atom.extent > self.lanes or not inside:
+            return None
+        name = _LOOKUPS.get(self.lanes)
+        if name is None:
+            return None
+        vector = self.vector("float")
+        key = ("row", buffer, start)
+        row = self.recall(key)
+        if row is None:
+            row = self.value(f"load {vector}, ptr {self._pointer(buffer, start)}, align 4", vector)
+            if buffer not in self.written:
+                self.remember(key, row)
+        return self.call(vector, name, row, self.varying_index(Index({atom: 1}), "i32"))
 
     def _strided_load(self, buffer: ir.Buffer, address: Index) -> Value | None:
         """Every second (to fourth) element by whole loads and shuffles; None where that would leave the buffer. Loads

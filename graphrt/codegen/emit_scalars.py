@@ -14,15 +14,15 @@ from ..loops.builder import identity
 from . import emit_arithmetic as arithmetic
 from .emit_memory import MemoryEmitter
 from .emit_text import I32, I64, Type, Value, literal, register_element
+from .target import Instructions
 
 
 class ScalarEmitter(MemoryEmitter):
     """Computes scalar expressions."""
 
-    def __init__(self, lanes: int, buffers: Sequence[ir.Buffer]):
-        super().__init__(lanes, buffers)
+    def __init__(self, lanes: int, buffers: Sequence[ir.Buffer], instructions: Instructions):
+        super().__init__(lanes, buffers, instructions)
         self.slots: dict[ir.Register, str] = {}
-        self.dot_pairs = False  # whether the processor has an instruction for PairDot
 
     def scalar(self, scalar: ir.Scalar) -> Value:
         """The value of a scalar tree; iterative, because trees may be deep."""
@@ -68,7 +68,7 @@ class ScalarEmitter(MemoryEmitter):
         if isinstance(node, ir.Fma):
             return arithmetic.fused_multiply_add(self, *values)
         if isinstance(node, ir.PairDot):
-            return arithmetic.pair_dot(self, values[0], values[1], values[2], self.dot_pairs)
+            return arithmetic.pair_dot(self, values[0], values[1], values[2], self.instructions.dot_pairs)
         if isinstance(node, ir.Select):
             return arithmetic.select(self, *values)
         if isinstance(node, ir.Cast):

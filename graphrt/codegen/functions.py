@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 
 from ..loops import ir
 from .emit import emit
+from .target import Instructions
 
 NewFunction = Callable[[str, set[str]], None]  # its text and its declarations
 
@@ -17,9 +18,11 @@ NewFunction = Callable[[str, set[str]], None]  # its text and its declarations
 class KernelFunctions:
     """Kernels of equal text share a function, which has the name of the first of them."""
 
-    def __init__(self, dot_pairs: bool = False, on_new: NewFunction | None = None):
-        """`dot_pairs`: see `emit`. `on_new` hears of every function as soon as there is its text."""
-        self._dot_pairs, self._on_new = dot_pairs, on_new
+    def __init__(
+        self, instructions: Instructions = Instructions(), on_new: NewFunction | None = None
+    ):
+        """`instructions` of the processor. `on_new` hears of every function as soon as there is its text."""
+        self._instructions, self._on_new = instructions, on_new
         self._names: dict[ir.Kernel, str] = {}
         self._known: dict[str, str] = {}  # function text without its name -> name
         self.texts: list[str] = []
@@ -28,7 +31,7 @@ class KernelFunctions:
     def name(self, kernel: ir.Kernel) -> str:
         """The name of the function of `kernel`."""
         if kernel not in self._names:
-            text, declarations = emit(kernel, self._dot_pairs)
+            text, declarations = emit(kernel, self._instructions)
             anonymous = text.replace(f"@{kernel.name}(", "@(", 1)
             if anonymous not in self._known:
                 name = _free_name(kernel.name, self._known.values())

@@ -50,6 +50,14 @@ PROCESSORS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True)
+class Instructions:
+    """What a processor has single instructions for, where LLVM IR alone would become many."""
+
+    dot_pairs: bool = False  # AVX512-BF16: sums of products of bfloat16 pairs
+    lookups: bool = False  # AVX2, AVX-512: any lane of a vector register for every lane
+
+
+@dataclass(frozen=True)
 class Target:
     """A processor to generate code for. Hashable: with the IR text it determines the object code.
 
@@ -61,7 +69,7 @@ class Target:
     triple: str
     lanes: int
     is_host_compatible: bool
-    has_bfloat_dots: bool = False  # AVX512-BF16: sums of products of bfloat16 pairs in one instruction
+    instructions: Instructions = Instructions()
 
     @property
     def is_x86(self) -> bool:
@@ -113,7 +121,7 @@ def _target(name: str) -> Target:
             triple,
             _lanes(triple, present),
             True,
-            "avx512bf16" in present,
+            _instructions(triple, present),
         )
     if name not in PROCESSORS:
         raise ArgumentError(
@@ -127,8 +135,11 @@ def _target(name: str) -> Target:
         ("x86_64", "amd64") if triple == _X86 else ("aarch64", "arm64")
     )
     compatible = same_machine and all(host_features.get(feature, False) for feature in needs)
-    lanes = _lanes(triple, frozenset(needs))
-    return Target(name, _whole_registers(triple, ""), triple, lanes, compatible, "avx512bf16" in needs)
+    present = frozenset(needs)
+    instructions = _instructions(triple, present)
+    return Target(
+        name, _whole_registers(triple, ""), triple, _lanes(triple, present), compatible, instructions
+    )
 
 
 def _host_features() -> dict[str, bool]:
@@ -145,6 +156,10 @@ def _whole_registers(triple: str, features: str) -> str:
     if not triple.startswith("x86_64"):
         return features
     return f"{features},-prefer-256-bit" if features else "-prefer-256-bit"
+
+
+def _instructions(triple: str, features: frozenset[str]) -> Instructions:
+    return Instructions("avx512bf16" in features, _lanes(triple, features) > 4)
 
 
 def _lanes(triple: str, features: frozenset[str]) -> int:

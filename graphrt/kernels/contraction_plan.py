@@ -16,6 +16,7 @@ from ..loops import ir
 from ..loops.index import Index, Var, as_index
 from ..ops.base import Contraction
 from ..ops.patches import WindowPatches
+from ..ops.taps import ChosenTaps
 from ..schedule.bands import Band, kept_share, tile_share, zero_band
 from ..schedule.group import Group
 from .banded import results_band
@@ -45,6 +46,7 @@ RUN = 12.0  # the epilogue of such a vector
 STORE_VARYING = 16.0  # scattering one vector of results
 SELECT = {16: 0.5, 8: 1.3, 4: 1.0}  # choosing between two vectors, lane by lane
 SELECTED_LOAD = {16: 1.0}  # a load of something to choose from: it is not part of a multiply-add
+LOOKUP = {16: 0.5, 8: 1.0}  # one element of a vector register for every lane
 SPARSE_GAIN = 0.9  # sums over windows must cost less than this part of sums over pixels
 EDGE_TEST = 4.0  # a tile whose reads must be tested against the operand's edges one by one
 BLOCK_BYTES = 3 << 18  # operands of one block, where a contraction goes block by block: half the cache
@@ -100,7 +102,7 @@ class Dependence:
     touch: tuple[tuple[str, str, str], ...]
     unrolled_edges: frozenset[int] = frozenset()
     looped_edges: frozenset[int] = frozenset()
-    patches: WindowPatches | None = None  # the left operand, if it is selected in registers
+    patches: WindowPatches | ChosenTaps | None = None  # the left operand, if it is selected in registers
     window: tuple[int, int] | None = None  # of the last two output axes: tiles hold whole ones
     zeros: tuple[Zeros, ...] = ()
     band: Band | None = None
@@ -120,11 +122,14 @@ def operands(
             at[axis] = at[axis] // step
         if axis not in inside:
             ranges.append((at[axis], 0, extent))
+    right, right_at = anchor.inputs[1], [as_index(i) for i in spec.right_index(out, red)]
     if any(index.high < low or index.low >= high for index, low, high in ranges):
-        return None, composer.value(anchor.inputs[1], spec.right_index(out, red))
+        return None, composer.value(right, right_at)
     zero = ir.Constant(0, left.dtype)
     value = composer.builder.where_in_range(ranges, lambda: composer.value(left, at), zero)
-    return value, composer.value(anchor.inputs[1], spec.right_index(out, red))
+    kept = [at[axis] for axis in inside]
+    right_ranges = [(i, 0, extent) for i, extent in zip(right_at, right.shape) if i not in kept]
+    return value, composer.builder.where_in_range(right_ranges, lambda: composer.value(right, right_at), zero)
 
 
 def analyse(group: Group, spec: Contraction, slots: Slots, lanes: int) -> Dependence:
@@ -169,7 +174,7 @@ def analyse(group: Group, spec: Contraction, slots: Slots, lanes: int) -> Depend
         touch.append(tuple(touches))
     unrolled, looped = _edges(anchor, spec, plain)
     op = anchor.inputs[0].op
-    patches = op if isinstance(op, WindowPatches) else None
+    patches = op if isinstance(op, WindowPatches | ChosenTaps) else None
     sides = positions(left), positions(right)
     known = patches, group.window, _zeros(anchor, spec, plain), results_band(group)
     return Dependence(*sides, tuple(touch), unrolled, looped, *known)  # type: ignore[arg-type]
@@ -222,6 +227,15 @@ def sums_over_windows(patches: WindowPatches, image: TensorType, lanes: int) -> 
     return taps + selections * SELECT.get(lanes, 1.0) < SPARSE_GAIN * dense
 
 
+def taps_over_windows(taps: ChosenTaps, batch: int, lanes: int) -> bool:
+    """Whether the gradient of an image should look up the weight of what every pooling window chose instead of
+    multiplying the zeros around it: with a batch that fills the lanes, and weights that fit in one vector each."""
+    if batch < lanes / 2 or lanes not in LOOKUP or taps.section * taps.window[0] > lanes:
+        return False
+    dense = math.prod(taps.kernel) * math.prod(taps.strides)
+    return math.prod(taps.patch) * (1 + LOOKUP[lanes]) < SPARSE_GAIN * dense
+
+
 def choose_plan(spec: Contraction, dependence: Dependence, lanes: int) -> Plan:
     """The cheapest plan over vector axes and register tiles."""
     best: Plan | None = None
@@ -242,6 +256,8 @@ def _plans(spec: Contraction, dependence: Dependence, lanes: int) -> Iterator[Pl
     extents = spec.output + spec.reduce
     for vector in range(len(extents)):
         if extents[vector] < 2 or (dependence.window and vector >= len(spec.output) - 2):
+            continue
+        if isinstance(dependence.patches, ChosenTaps) and vector != 0:
             continue
         for tiles in _tilings(spec, dependence, vector, lanes):
             yield Plan(vector, tiles, _cost(spec, dependence, vector, tiles, lanes))
@@ -311,6 +327,12 @@ def _tilings(spec: Contraction, dependence: Dependence, vector: int, lanes: int)
     rank = len(spec.output)
     extents = spec.output + spec.reduce
 
+    if isinstance(dependence.patches, ChosenTaps):  # pixels that see the same windows
+        strides = dependence.patches.strides
+        for size in _sizes(extents[1], max(1, limit // math.prod(strides))):
+            yield (1, size, *strides, 1, 1, 1)
+        return
+
     def sides(operand: frozenset[int], other: frozenset[int]) -> list[list[tuple[int, int]]]:
         axes = [k for k in range(rank) if k in operand and k not in other]
         axes = sorted(axes, key=lambda k: (k != vector, -k))
@@ -350,7 +372,10 @@ def _cost(spec: Contraction, d: Dependence, vector: int, tiles: tuple[int, ...],
     touch_left, touch_right, touch_out = d.touch[vector]
     unroll, work = unroll_of(spec, d, vector, tile, lanes), float(tile)
     near = PAIRED_LOAD if vector < rank and "uniform" not in (touch_left, touch_right) else LOAD
-    if d.patches is not None:
+    if isinstance(d.patches, ChosenTaps):  # a row of taps for every channel and image row, for all columns
+        left_loads, unroll, work = tiles[1] * tiles[2], 1, work * (1 + LOOKUP.get(lanes, 1.0))
+        touch_left = "contiguous"
+    elif d.patches is not None:
         chosen, left_loads = (tiles[1] * count for count in d.patches.selections(tiles[2], tiles[3]))
         unroll, work = 1, work + chosen * SELECT.get(lanes, 1.0)
         near = SELECTED_LOAD.get(lanes, LOAD)

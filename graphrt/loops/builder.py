@@ -60,7 +60,9 @@ class Builder:
         dtype = as_dtype(dtype)
         return ir.Constant(index.constant, dtype) if index.is_constant else ir.IndexValue(index, dtype)
 
-    def as_index(self, x: ir.Scalar, extent: int) -> Index:
+    def as_index(self, x: ir.Scalar, extent: int, known: bool = False) -> Index:
+        if known:
+            return as_index(Computed(x, extent))
         zero, last = ir.Constant(0, int64), ir.Constant(extent - 1, int64)
         wide = self.cast(x, int64)
         return as_index(Computed(ir.Binary("min", ir.Binary("max", wide, zero), last), extent))

@@ -50,8 +50,8 @@ class ElementBuilder(Protocol):
     def index_value(self, index: Index, dtype: Any) -> Scalar:
         """An index as a number."""
 
-    def as_index(self, x: Scalar, extent: int) -> Index:
-        """A computed integer as an index into an axis of this extent (clamped into it)."""
+    def as_index(self, x: Scalar, extent: int, known: bool = False) -> Index:
+        """A computed integer as an index into an axis of this extent (clamped into it, unless it is `known` to lie there)."""
 
     def where_in_range(
         self, ranges: Sequence[tuple[Index, int, int]], inside: Callable[[], Scalar], outside: Scalar

@@ -10,6 +10,7 @@ from ..errors import VerifyError
 from ..ir import Graph, TensorType
 from ..ir.verify import verify
 from ..ops.patches import WindowPatches
+from ..ops.taps import ChosenTaps
 from .expand_composites import expand_composites
 from .explicit_padding import explicit_padding
 from .flat_batches import flat_batches
@@ -19,7 +20,7 @@ from .merge_duplicates import merge_duplicates
 from .pair_products import pair_products
 from .remove_dead import remove_dead
 from .simplify import simplify
-from .sparse_gradients import pooled_masks, window_sums
+from .sparse_gradients import pooled_masks, window_sums, window_taps
 from .transposed_products import transposed_products
 from .winograd import WinogradChoice, winograd
 
@@ -65,6 +66,7 @@ class Processor:
     lanes: int = 0  # see `lane_sums`
     dot_pairs: bool = False  # see `pair_products`
     sum_windows: Callable[[WindowPatches, TensorType], bool] | None = None  # see `window_sums`; None: never
+    look_up_taps: Callable[[ChosenTaps, int], bool] | None = None  # see `window_taps`; None: never
     winograd: WinogradChoice | None = None  # see `winograd`; None keeps convolutions direct
 
 
@@ -83,6 +85,7 @@ def prepare(
         fast = (("winograd", lambda g: winograd(g, choice)),)
     passes: tuple[tuple[str, Pass], ...] = (
         *fast,
+        ("window_taps", lambda g: window_taps(g, given.lanes, given.look_up_taps or (lambda *_: False))),
         ("explicit_padding", lambda g: explicit_padding(g, given.whole_row)),
         ("flat_batches", flat_batches),
         ("transposed_products", transposed_products),

@@ -11,6 +11,11 @@ and weight gradients take their sums over windows instead of pixels (`window_sum
 
     before:  %6 = conv2d_backward_weight(%x, %5) : f32[6,1,5,5]
     after:   %6 = window_patch_sum(window_patches(%x, %position), %4) : f32[6,1,5,5]
+
+and so do gradients of images (`window_taps`):
+
+    before:  %7 = conv2d_backward_input(%5, %w) : f32[32,1,32,32]
+    after:   %7 = chosen_tap_sum(chosen_taps(tap_rows(%w), tap_starts(%position)), %4) : f32[32,1,32,32]
 """
 
 from __future__ import annotations
@@ -20,9 +25,10 @@ from dataclasses import replace
 
 from ..ir import Graph, Node, TensorType, apply, rewrite
 from ..ops import elementwise as e
-from ..ops.contractions import Conv2dBackwardWeight
+from ..ops.contractions import Conv2dBackwardInput, Conv2dBackwardWeight
 from ..ops.patches import WindowPatches, WindowPatchSum
-from ..ops.views import Broadcast, Pad
+from ..ops.taps import ChosenTaps, ChosenTapSum, TapRows, TapStarts
+from ..ops.views import Broadcast, Pad, Slice
 from ..ops.windows import WindowGather, WindowScatter
 from .constants import uniform, uniform_value
 
@@ -94,6 +100,44 @@ def window_sums(graph: Graph, worthwhile: Callable[[WindowPatches, TensorType], 
         return apply(WindowPatchSum(), apply(patches, image, position), gradient)
 
     return rewrite(graph, rule)
+
+
+def window_taps(graph: Graph, lanes: int, worthwhile: Callable[[ChosenTaps, int], bool]) -> Graph:
+    """Gradients of the images of convolutions (no strides, dilation or groups) whose cotangent is scattered from windows
+    without padding. `lanes`: elements of a vector, in which the weights are looked up; `worthwhile` decides, from the
+    taps and the number of samples, whether that costs less than multiplying zeros."""
+
+    def rule(node: Node, inputs: tuple[Node, ...]) -> Node | None:
+        op = node.op
+        if not isinstance(op, Conv2dBackwardInput) or not isinstance(inputs[0].op, WindowScatter):
+            return None
+        scatter, weight = inputs[0].op, inputs[1]
+        plain = replace(op, padding=NONE) == Conv2dBackwardInput(op.input_shape)
+        if not plain or scatter.padding != NONE or not node.dtype.is_float:
+            return None
+        gradient, position = inputs[0].inputs
+        taps = ChosenTaps(scatter.window, scatter.strides, (weight.shape[2], weight.shape[3]))
+        if not worthwhile(taps, node.shape[0]):
+            return None
+        width = max(lanes, taps.section * taps.window[0])
+        rows = apply(TapRows(taps.window, taps.patch[0], taps.section, width), weight)
+        starts = apply(TapStarts(taps.window[1], taps.section), position)
+        image = apply(ChosenTapSum(taps.strides), apply(taps, rows, starts), gradient)
+        return _part(image, (op.padding[0], op.padding[2]), op.input_shape)
+
+    return rewrite(graph, rule)
+
+
+def _part(image: Node, first: tuple[int, int], shape: tuple[int, ...]) -> Node:
+    """The rows and columns of the image from `first` on, as many as `shape` has; zeros beyond its end."""
+    start = (0, 0, *first)
+    end = tuple(min(extent, begin + wanted) for extent, begin, wanted in zip(image.shape, start, shape))
+    if any(start) or end != image.shape:
+        image = apply(Slice(start, end, (1,) * len(end)), image)
+    if image.shape != shape:
+        high = tuple(wanted - extent for extent, wanted in zip(image.shape, shape))
+        image = apply(Pad((0,) * len(high), high, (0,) * len(high)), image)
+    return image
 
 
 def _with_rows(image: Node, top: int, bottom: int) -> Node:
