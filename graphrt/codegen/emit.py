@@ -20,10 +20,10 @@ from ..loops.index import Index
 from . import emit_arithmetic as arithmetic
 from .emit_scalars import ScalarEmitter
 from .emit_text import I64, Value
-from .target import Instructions
+from .target import PORTABLE, Instructions
 
 
-def emit(kernel: ir.Kernel, instructions: Instructions = Instructions()) -> tuple[str, set[str]]:
+def emit(kernel: ir.Kernel, instructions: Instructions = PORTABLE) -> tuple[str, set[str]]:
     """The function's text and the declarations it needs, for a processor that has these instructions."""
     emitter = FunctionEmitter(kernel, instructions)
     return emitter.function(), emitter.declarations

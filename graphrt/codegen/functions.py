@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 
 from ..loops import ir
 from .emit import emit
-from .target import Instructions
+from .target import PORTABLE, Instructions
 
 NewFunction = Callable[[str, set[str]], None]  # its text and its declarations
 
@@ -18,9 +18,7 @@ NewFunction = Callable[[str, set[str]], None]  # its text and its declarations
 class KernelFunctions:
     """Kernels of equal text share a function, which has the name of the first of them."""
 
-    def __init__(
-        self, instructions: Instructions = Instructions(), on_new: NewFunction | None = None
-    ):
+    def __init__(self, instructions: Instructions = PORTABLE, on_new: NewFunction | None = None):
         """`instructions` of the processor. `on_new` hears of every function as soon as there is its text."""
         self._instructions, self._on_new = instructions, on_new
         self._names: dict[ir.Kernel, str] = {}

@@ -57,6 +57,9 @@ class Instructions:
     lookups: bool = False  # AVX2, AVX-512: any lane of a vector register for every lane
 
 
+PORTABLE = Instructions()  # what LLVM IR alone can say
+
+
 @dataclass(frozen=True)
 class Target:
     """A processor to generate code for. Hashable: with the IR text it determines the object code.
@@ -69,7 +72,7 @@ class Target:
     triple: str
     lanes: int
     is_host_compatible: bool
-    instructions: Instructions = Instructions()
+    instructions: Instructions = PORTABLE
 
     @property
     def is_x86(self) -> bool:

@@ -127,9 +127,11 @@ def operands(
         return None, composer.value(right, right_at)
     zero = ir.Constant(0, left.dtype)
     value = composer.builder.where_in_range(ranges, lambda: composer.value(left, at), zero)
-    kept = [at[axis] for axis in inside]
-    right_ranges = [(i, 0, extent) for i, extent in zip(right_at, right.shape) if i not in kept]
-    return value, composer.builder.where_in_range(right_ranges, lambda: composer.value(right, right_at), zero)
+    if not isinstance(left.op, ChosenTaps):
+        return value, composer.value(right, right_at)
+    kept = [at[axis] for axis in inside]  # windows beside the image have neither taps nor gradients
+    ranges = [(index, 0, extent) for index, extent in zip(right_at, right.shape) if index not in kept]
+    return value, composer.builder.where_in_range(ranges, lambda: composer.value(right, right_at), zero)
 
 
 def analyse(group: Group, spec: Contraction, slots: Slots, lanes: int) -> Dependence:

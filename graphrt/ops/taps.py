@@ -22,7 +22,7 @@ import numpy as np
 from ..dtypes import int32
 from ..errors import DTypeError, ShapeError
 from ..ir import Node, TensorType
-from .base import Contraction, ContractionOp, ElementBuilder, Elementwise, ElementOp, Index, Read, Scalar
+from .base import Contraction, ContractionOp, ElementBuilder, ElementOp, Elementwise, Index, Read, Scalar
 from .batching import one_by_one
 
 Pair = tuple[int, int]
@@ -188,7 +188,9 @@ class ChosenTapSum(ContractionOp):
             )
         if taps.dtype != g.dtype:
             raise DTypeError(
-                f"{self.name}: operands must have one element type", expected=taps.describe(), given=g.describe()
+                f"{self.name}: operands must have one element type",
+                expected=taps.describe(),
+                given=g.describe(),
             )
         image = ((taps.shape[3 + k] - 1) * self.strides[k] + taps.shape[5 + k] for k in range(2))
         return TensorType((taps.shape[0], taps.shape[2], *image), g.dtype)

@@ -9,9 +9,9 @@ import pytest
 
 from graphrt.codegen import jit
 from graphrt.codegen.emit import emit
-from graphrt.codegen.target import target
+from graphrt.codegen.target import Instructions, target
 from graphrt.dtypes import as_dtype, bool_, float32, int32
-from graphrt.loops.index import Index, Var, as_index
+from graphrt.loops.index import Computed, Index, Var, as_index
 from graphrt.loops.ir import (
     Assign,
     Binary,
@@ -38,7 +38,7 @@ MARK = 77
 
 def run(kernel: Kernel, *arrays: np.ndarray, threads: int = 1) -> None:
     """Every thread's share in turn; checks that nothing is written behind the arrays."""
-    text, declarations = emit(kernel)
+    text, declarations = emit(kernel, target().instructions)
     text = text.replace("define internal void", "define void") + "\nattributes #0 = { nounwind }\n"
     compiled = jit.compile_text("\n".join([*sorted(declarations), text]), target())
     loaded = jit.load([compiled.object_code], [kernel.name])
@@ -106,6 +106,28 @@ def test_strided_lanes_gather_and_scatter(stride: int) -> None:
     touched = slice(None, None, abs(stride))
     expected[touched] = given[touched]
     assert np.array_equal(result, expected)
+
+
+@pytest.mark.parametrize("width", [16, 8, 5])
+@pytest.mark.parametrize("count", [32, 37])
+def test_elements_of_a_short_row_are_looked_up(width: int, count: int) -> None:
+    """One row per block, whose elements the lanes choose: right for rows that fit a vector and others."""
+    x, at, y = Buffer("x", float32, 4 * width), Buffer("at", int32, count), Buffer("y", float32, count)
+
+    def body(i: Index) -> list[Statement]:
+        chosen = as_index(Computed(Load(at, i), width))
+        return [Store(y, i, Load(x, chosen + width))]
+
+    kernel = lanes_kernel(count, body, (x, at, y))
+    given = np.arange(4 * width).astype(np.float32)
+    places = np.random.default_rng(0).integers(0, width, count).astype(np.int32)
+    result = np.zeros(count, np.float32)
+    run(kernel, given, places, result)
+    assert np.array_equal(result, given[places + width])
+    text, _ = emit(kernel, Instructions(lookups=True))
+    looked_up = "permvar" in text or "permps" in text
+    assert looked_up == (width <= kernel.lanes and kernel.lanes > 4 and 3 * width >= kernel.lanes)
+    assert "permvar" not in emit(kernel)[0]
 
 
 def test_quotients_and_remainders_floor() -> None:

@@ -23,7 +23,7 @@ from graphrt.runtime import program
 from graphrt.train.step import Parts, trace_sink_step
 
 TARGETS = ("znver5", "haswell", "neoverse-n1")
-CONTRACTIONS = ("mat_mul", "conv2d", "winograd", "window_patch_sum")
+CONTRACTIONS = ("mat_mul", "conv2d", "winograd", "window_patch_sum", "chosen_tap_sum")
 
 
 def dense(*widths: int) -> list[nn.Cell]:

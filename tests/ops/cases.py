@@ -25,6 +25,7 @@ from graphrt.ops import (
     patches,
     random,
     scatter,
+    taps,
     views,
     windows,
     winograd,
@@ -371,6 +372,21 @@ for image, settings in (
         patches.WindowPatchSum(),
         Operand(shape),
         Operand((*shape[:2], *outputs)),
+        types=NUMBERS,
+        gradient=False,
+    )
+    chosen = taps.ChosenTaps((a, b), strides, (kh, kw))
+    width, weight = a * chosen.section + 3, Operand((5, image[1], kh, kw))
+    rows = taps.TapRows((a, b), chosen.patch[0], chosen.section, width)
+    case(rows, weight, types=NUMBERS, gradient=False, exact=True)
+    case(taps.TapStarts(b, chosen.section), positions, gradient=False, exact=True)
+    starts = Operand(positions.shape, "int32", f"[0,{(a - 1) * chosen.section + b})")
+    table = Operand((5, image[1], chosen.patch[0], width))
+    case(chosen, table, starts, types=NUMBERS, gradient=False, exact=True)
+    case(
+        taps.ChosenTapSum(strides),
+        Operand((image[0], 5, image[1], *outputs, *chosen.patch)),
+        Operand((image[0], 5, *outputs)),
         types=NUMBERS,
         gradient=False,
     )

@@ -107,8 +107,8 @@ class ScalarBuilder:
     def index_value(self, index, dtype):
         return self.constant(number(index), dtype)
 
-    def as_index(self, x, extent):
-        assert x.dtype.kind in "iu"
+    def as_index(self, x, extent, known=False):
+        assert x.dtype.kind in "iu" and (not known or 0 <= x < extent)
         return Position(min(max(int(x), 0), extent - 1))
 
     def where_in_range(self, ranges, inside, outside):

@@ -10,15 +10,16 @@ from graphrt.errors import DTypeError, ShapeError
 from graphrt.ir import Graph, Node, TensorType, apply, input_node
 from graphrt.ir.interpret import interpret
 from graphrt.ir.verify import verify
-from graphrt.kernels.contraction_plan import sums_over_windows
+from graphrt.kernels.contraction_plan import sums_over_windows, taps_over_windows
 from graphrt.ops import build
-from graphrt.ops.contractions import Conv2dBackwardWeight
+from graphrt.ops.contractions import Conv2dBackwardInput, Conv2dBackwardWeight
 from graphrt.ops.elementwise import Select
 from graphrt.ops.patches import WindowPatches, WindowPatchSum
+from graphrt.ops.taps import ChosenTaps, ChosenTapSum, TapRows
 from graphrt.ops.windows import WindowArgMax, WindowScatter
 from graphrt.passes import pipeline
 from graphrt.passes.differentiate import gradients
-from graphrt.passes.sparse_gradients import pooled_masks, window_sums
+from graphrt.passes.sparse_gradients import pooled_masks, window_sums, window_taps
 
 POOLS = [
     ((2, 2), (2, 2), (0, 0, 0, 0)),
@@ -140,7 +141,90 @@ def test_selecting_pays_for_full_lanes_and_windows_that_do_not_overlap() -> None
     assert not sums_over_windows(overlapping, image, 16)
 
 
+def image_gradient(pool, kernel: int, channels=(2, 3), dtype=float64, size=(11, 13), **attributes) -> Graph:
+    window, strides, padding = pool
+    image = (4, channels[0], *size)
+    weight_shape = (channels[1], channels[0] // attributes.get("groups", 1), kernel, kernel)
+    op, w = Conv2dBackwardInput(image, **attributes), tensor("w", *weight_shape, dtype=dtype)
+    output = (4, channels[1], *op._geometry(image, weight_shape, w.type).output)
+    search = WindowArgMax(window, strides, padding)
+    y, g = tensor("y", *output, dtype=dtype), tensor("g", *search.output_shape(output), dtype=dtype)
+    dy = apply(WindowScatter(output, window, strides, padding), g, apply(search, y))
+    return Graph((w, y, g), (apply(op, dy, w),), {}, "image")
+
+
+@pytest.mark.parametrize("pool", [p for p in POOLS if not any(p[2])], ids=str)
+@pytest.mark.parametrize(("kernel", "padding"), [(1, 0), (3, 0), (3, 1), (4, 2), (5, 0)])
+def test_chosen_taps_are_backward_data(pool, kernel: int, padding: int) -> None:
+    graph = image_gradient(pool, kernel, padding=(padding,) * 4)
+    after = window_taps(graph, 16, lambda *_: True)
+    verify(after)
+    assert {"chosen_tap_sum"} <= set(ops(after)) and "window_scatter" not in ops(after)
+    values = values_of(graph)
+    expected, found = (interpret(g, values)[0][0] for g in (graph, after))
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("pool", "attributes"),
+    [
+        (POOLS[2], {}),
+        (POOLS[0], {"stride": (2, 2)}),
+        (POOLS[0], {"dilation": (2, 2)}),
+        (POOLS[0], {"groups": 2, "channels": (4, 6)}),
+    ],
+    ids=str,
+)
+def test_other_image_gradients_stay(pool, attributes) -> None:
+    graph = image_gradient(pool, 3, **attributes)
+    assert ops(window_taps(graph, 16, lambda *_: True)) == ops(graph)
+
+
+def test_looking_up_pays_for_full_lanes_and_taps_that_fit_in_a_vector() -> None:
+    graph, asked = image_gradient(POOLS[0], 5), []
+    assert ops(window_taps(graph, 16, lambda *x: asked.append(x) or False)) == ops(graph)
+    assert asked == [(ChosenTaps((2, 2), (2, 2), (5, 5)), 4)]
+    assert taps_over_windows(ChosenTaps((2, 2), (2, 2), (5, 5)), 32, 16)
+    assert not taps_over_windows(ChosenTaps((2, 2), (2, 2), (5, 5)), 4, 16)  # idle lanes
+    assert not taps_over_windows(ChosenTaps((2, 2), (2, 2), (5, 5)), 32, 8)  # two rows of seven
+    assert not taps_over_windows(ChosenTaps((3, 3), (3, 3), (5, 5)), 32, 16)  # three rows of ten
+    assert not taps_over_windows(ChosenTaps((2, 2), (1, 1), (3, 3)), 32, 16)  # windows overlap: few zeros
+    assert not taps_over_windows(ChosenTaps((2, 2), (2, 2), (5, 5)), 32, 4)  # nothing to look up in
+
+
 MESSAGES = [
+    (
+        TapRows((2, 2), 4, 8, 8), (TensorType((4, 1, 3, 3), float32),),
+        """tap_rows: one section per row of the window
+  expected: weights [O, C, KH, KW], at least 16 elements
+  given:    float32[4, 1, 3, 3] and 8 elements""",
+    ),
+    (
+        ChosenTaps((2, 2), (2, 2), (3, 3)), (TensorType((4, 1, 4, 16), float32), TensorType((2, 4, 3, 3), float32)),
+        """chosen_taps: starts are int32
+  expected: int32
+  given:    float32[2, 4, 3, 3]""",
+    ),
+    (
+        ChosenTaps((2, 2), (2, 2), (3, 3)), (TensorType((4, 1, 3, 16), float32), TensorType((2, 4, 3, 3), int32)),
+        """chosen_taps: rows of taps for every output channel
+  expected: rows [O, C, 4, 16 or more], starts [N, O, PH, PW]
+  given:    float32[4, 1, 3, 16] and int32[2, 4, 3, 3]""",
+    ),
+    (
+        ChosenTapSum((2, 2)),
+        (TensorType((2, 4, 1, 3, 3, 4, 3), float32), TensorType((2, 4, 3, 3), float32)),
+        """chosen_tap_sum: one gradient per window, patches in multiples of the strides (2, 2)
+  expected: taps [N, O, C, PH, PW, I, J], g [N, O, PH, PW]
+  given:    float32[2, 4, 1, 3, 3, 4, 3] and float32[2, 4, 3, 3]""",
+    ),
+    (
+        ChosenTapSum((2, 2)),
+        (TensorType((2, 4, 1, 3, 3, 4, 4), float32), TensorType((2, 4, 3, 3), float64)),
+        """chosen_tap_sum: operands must have one element type
+  expected: float32[2, 4, 1, 3, 3, 4, 4]
+  given:    float64[2, 4, 3, 3]""",
+    ),
     (
         WindowPatches((2, 2), (2, 2), (3, 3)), (TensorType((4, 1, 9, 9), float32), TensorType((4, 2, 4, 4), int32)),
         """window_patches: every window must lie in the image with the kernel at each of its pixels

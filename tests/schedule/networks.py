@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from graphrt import compiler
 from graphrt.dtypes import float32, int32
 from graphrt.ir import Graph, Node, TensorType, input_node
-from graphrt.kernels.contraction_plan import sums_over_windows, whole_row
+from graphrt.kernels.contraction_plan import sums_over_windows, taps_over_windows, whole_row
 from graphrt.ops import build
 from graphrt.passes.append_updates import append_updates
 from graphrt.passes.pipeline import Processor, prepare
@@ -69,7 +69,10 @@ def lenet_step(batch: int) -> Graph:
 def scheduled(graph: Graph, lanes: int = LANES) -> Schedule:
     """What `compiler.lower` schedules."""
     processor = Processor(
-        whole_row=whole_row(lanes), lanes=lanes, sum_windows=lambda *x: sums_over_windows(*x, lanes)
+        whole_row=whole_row(lanes),
+        lanes=lanes,
+        sum_windows=lambda *x: sums_over_windows(*x, lanes),
+        look_up_taps=lambda *x: taps_over_windows(*x, lanes),
     )
     prepared = prepare(compiler.optimize(graph), processor)
     return schedule(prepared, lanes)
