@@ -36,6 +36,7 @@ from .contraction_plan import (
     Zeros,
     analyse,
     operands,
+    padded_ends,
     restricted_plan,
     unroll_of,
 )
@@ -109,6 +110,9 @@ class _Builder:
         self.reduced = [
             self._with_digits(axis) for axis in _reduced_axes(self.spec, self.dependence, self.plan, lanes)
         ]
+        self.outputs, self.reduced = (
+            [self._with_edges(axis) for axis in axes] for axes in (self.outputs, self.reduced)
+        )
 
     def may_split(self, split: int, threads: int) -> bool:
         """Whether the plan with the axis `split` divided among the threads does not cost much more than the best one,
@@ -153,6 +157,17 @@ class _Builder:
         addresses = [load.address for load in loads(f for f in factors if f is not None)]
         inner = digits_of(addresses, var)
         return replace(axis, inner=inner) if inner and inner[-1] % axis.tile == 0 else axis
+
+    def _with_edges(self, axis: Axis) -> Axis:
+        """An axis along which the left operand ends in padding, for some of the unrolled indices of other axes, with code
+        of its own for the ends: products with padding are left out there."""
+        if axis.lanes or axis.tile != 1 or axis.parallel or axis.inner:
+            return axis
+        unrolled = [a for a in (*self.outputs, *self.reduced) if a.tile == a.extent > 1 and not a.lanes]
+        before, after = padded_ends(
+            self.anchor.inputs[0], self.spec, axis.position, [a.position for a in unrolled]
+        )
+        return replace(axis, peel=(before, after)) if before + after < axis.extent else axis
 
     # ------------------------------------------------------------------ the innermost code
     def _name(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..ir import Node, TensorType
@@ -17,6 +17,7 @@ from ..loops.index import Index, Var, as_index
 from ..ops.base import Contraction
 from ..ops.patches import WindowPatches
 from ..ops.taps import ChosenTaps
+from ..ops.views import Pad
 from ..schedule.bands import Band, kept_share, tile_share, zero_band
 from ..schedule.group import Group
 from .banded import results_band
@@ -48,6 +49,7 @@ SELECT = {16: 0.5, 8: 1.3, 4: 1.0}  # choosing between two vectors, lane by lane
 SELECTED_LOAD = {16: 1.0}  # a load of something to choose from: it is not part of a multiply-add
 LOOKUP = {16: 0.5, 8: 1.0}  # one element of a vector register for every lane
 SPARSE_GAIN = 0.9  # sums over windows must cost less than this part of sums over pixels
+PEEL_GAIN = 0.015  # part of the products that are with padding from which edges get code of their own
 EDGE_TEST = 4.0  # a tile whose reads must be tested against the operand's edges one by one
 BLOCK_BYTES = 3 << 18  # operands of one block, where a contraction goes block by block: half the cache
 PREFETCH_WORK = 1024  # vector FMAs of a tile that leave time to fetch its epilogue's operands meanwhile
@@ -123,7 +125,7 @@ def operands(
         if axis not in inside:
             ranges.append((at[axis], 0, extent))
     right, right_at = anchor.inputs[1], [as_index(i) for i in spec.right_index(out, red)]
-    if any(index.high < low or index.low >= high for index, low, high in ranges):
+    if any(index.high < low or index.low >= high for index, low, high in ranges) or in_padding(left, at):
         return None, composer.value(right, right_at)
     zero = ir.Constant(0, left.dtype)
     value = composer.builder.where_in_range(ranges, lambda: composer.value(left, at), zero)
@@ -132,6 +134,44 @@ def operands(
     kept = [at[axis] for axis in inside]  # windows beside the image have neither taps nor gradients
     ranges = [(index, 0, extent) for index, extent in zip(right_at, right.shape) if index not in kept]
     return value, composer.builder.where_in_range(ranges, lambda: composer.value(right, right_at), zero)
+
+
+def in_padding(operand: Node, at: Sequence[Index]) -> bool:
+    """Whether an operand made of zeros around another one is certainly zero at this place."""
+    pad = operand.op
+    if not isinstance(pad, Pad) or pad.value != 0:
+        return False
+    return any(
+        index.high < low or index.low >= extent - high
+        for index, low, high, extent in zip(at, pad.low, pad.high, operand.shape)
+    )
+
+
+def padded_ends(operand: Node, spec: Contraction, axis: int, unrolled: Sequence[int]) -> tuple[int, int]:
+    """How many indices at both ends of an axis meet padding of the left operand at some of the unrolled places of other
+    axes; none where that is a small part of all places."""
+    if not isinstance(operand.op, Pad):
+        return 0, 0
+    rank, extents = len(spec.output), spec.output + spec.reduce
+    plain = [as_index(Var(f"a{k}", extent)) for k, extent in enumerate(extents)]
+    left = [as_index(i) for i in spec.left_index(plain[:rank], plain[rank:])]
+    sides = [k for k, index in enumerate(left) if plain[axis].vars() & index.vars()]
+    if not any(operand.op.low[k] or operand.op.high[k] for k in sides):
+        return 0, 0
+    together = [k for k in unrolled if any(plain[k].vars() & left[side].vars() for side in sides)]
+    counts = []
+    for value in range(extents[axis]):
+        counts.append(0)
+        for places in itertools.product(*(range(extents[k]) for k in together)):
+            values = dict(zip((axis, *together), (value, *places)))
+            at = [as_index(values[k]) if k in values else index for k, index in enumerate(plain)]
+            counts[-1] += in_padding(operand, [as_index(i) for i in spec.left_index(at[:rank], at[rank:])])
+    if sum(counts) < PEEL_GAIN * len(counts) * math.prod(extents[k] for k in together):
+        return 0, 0
+    before, after = (
+        next((k for k, count in enumerate(c) if not count), len(c)) for c in (counts, counts[::-1])
+    )
+    return before, after
 
 
 def analyse(group: Group, spec: Contraction, slots: Slots, lanes: int) -> Dependence:

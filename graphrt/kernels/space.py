@@ -183,6 +183,10 @@ class Axis:
     ] = ()  # bounds that narrow the (outermost) serial loop, in its `unit`; see `ir.Loop`
     high: tuple[Index, ...] = ()
     inner: tuple[int, ...] = ()  # walked by nested loops: these are the extents of all but the outermost
+    peel: tuple[int, int] = (
+        0,
+        0,
+    )  # so many indices at both ends have code of their own, where the loop is not narrowed
 
     @property
     def unit(self) -> int:
@@ -280,6 +284,8 @@ def _nest(axes: list[Axis], point: Point, body, active: int | None) -> list[ir.S
     axis, rest = axes[0], axes[1:]
     if axis.inner:
         return _nested_loops(axis, rest, point, body, active)
+    if any(axis.peel) and not (axis.low or axis.high):
+        return _peeled_loop(axis, rest, point, body, active)
     first = getattr(axis, "first", 0)
     statements: list[ir.Statement] = []
     full, remainder = divmod(axis.count, axis.tile)
@@ -298,6 +304,23 @@ def _nest(axes: list[Axis], point: Point, body, active: int | None) -> list[ir.S
         kind = "parallel" if axis.parallel else "serial"
         loop = ir.Loop(var, _nest(rest, inner, body, active), kind, low=axis.low, high=axis.high)
         statements.append(loop)
+    return statements
+
+
+def _peeled_loop(axis: Axis, rest: list[Axis], point: Point, body, active: int | None) -> list[ir.Statement]:
+    """The indices at both ends one by one, a loop over those between."""
+    before, after = axis.peel
+    between = axis.extent - before - after
+    var = Var(axis.name, between)
+    statements: list[ir.Statement] = []
+    for k in range(axis.extent):
+        if before < k < axis.extent - after:
+            continue
+        inside = k == before and between > 0
+        index = as_index(var) + before if inside else Index((), k)
+        inner = Point({**point.indices, axis.position: [index]})
+        code = _nest(rest, inner, body, active)
+        statements += [ir.Loop(var, code)] if inside else code
     return statements
 
 
