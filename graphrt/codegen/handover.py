@@ -124,9 +124,11 @@ claimed:
 wait:
   %state = extractvalue {{ i64, i1 }} %try, 0
   %asleep = icmp eq i64 %state, {PARKED}
+  %coming = icmp eq i64 %state, {COMING}
+  %patience = select i1 %coming, i64 0, i64 %spins ; it may need this very CPU to come
   br i1 %asleep, label %undo, label %rest
 rest:
-  %more = call i64 @graphrt_rest(i64 %looks, i64 %spins)
+  %more = call i64 @graphrt_rest(i64 %looks, i64 %patience)
   br label %look
 undo:
   store atomic i64 {COMING}, ptr %mail release, align 8

@@ -14,6 +14,7 @@ from typing import Any
 from ..codegen import handover, jit
 from ..codegen.target import target
 from . import memory
+from .placement import current_cpu, step_aside
 from .workers import default_threads
 
 MOST_THREADS = 1024  # mailboxes never move, so there is a fixed number of them
@@ -33,6 +34,13 @@ class WarmCrew:
         self._busy = threading.Lock()
         self._gates: list[Any] = []
         self._mailboxes: Any = None
+        # Where the caller (0) and the workers began that are not parked.
+        self._cpus: dict[int, int | None] = {}
+
+    def prepare(self, threads: int) -> None:
+        """Have ready what the first call for `threads` threads needs: native code and parked threads."""
+        with self._busy:
+            self._grow(threads - 1)
 
     def run(self, entry: int, frame: int, threads: int) -> bool:
         """Run `entry(frame, 0)` here and `entry(frame, 1 .. threads - 1)` in warm threads; returns when all have ended.
@@ -43,17 +51,20 @@ class WarmCrew:
         if not self._busy.acquire(False):
             return False
         try:
-            if self._mailboxes is None or len(self._gates) < threads - 1:
-                self._grow(threads - 1)
+            self._grow(threads - 1)
             while True:
                 parked = self._dispatch(self._address, threads - 1, entry, frame)
                 if not parked:
                     return True
+                self._cpus[0] = current_cpu()
                 self._gates[parked - 1].release()
         finally:
             self._busy.release()
 
     def _grow(self, count: int) -> None:
+        """Start what is missing of the native code and of `count` threads."""
+        if self._mailboxes is not None and count <= len(self._gates):
+            return
         if self._mailboxes is None:
             if self._code is None:
                 self._code = _load()
@@ -68,18 +79,22 @@ class WarmCrew:
             mailbox.state, mailbox.number, mailbox.spins = handover.PARKED, k + 1, spins
             gate = threading.Lock()
             gate.acquire()
-            linger, address = self._code[2], ctypes.addressof(mailbox)
-            threading.Thread(
-                target=_serve, args=(gate, linger, address, self._memory), name="graphrt-warm", daemon=True
-            ).start()
+            cpus = self._cpus if spins else {}
+            arguments = gate, self._code[2], ctypes.addressof(mailbox), k + 1, cpus, self._memory
+            threading.Thread(target=_serve, args=arguments, name="graphrt-warm", daemon=True).start()
             self._gates.append(gate)
 
 
-def _serve(gate: Any, linger: Any, address: int, keep: Any) -> None:
-    """A warm thread's life. `keep`: the memory of the mailboxes, which it watches even if nobody else needs it."""
+def _serve(gate: Any, linger: Any, address: int, number: int, cpus: dict[int, int | None], keep: Any) -> None:
+    """A warm thread's life. `cpus`: where the others are. `keep`: the memory of the mailboxes, which it watches even if
+    nobody else needs it."""
     while True:
         gate.acquire()
+        if cpus:
+            step_aside([cpu for other, cpu in list(cpus.items()) if other != number])
+            cpus[number] = current_cpu()
         linger(address)
+        cpus.pop(number, None)
 
 
 def _load() -> tuple[Any, Any, Any]:

@@ -62,6 +62,8 @@ class Sink:
         self._workspace = Workspace(self.program, threads)
         is_tentative = self._workspace.threads > 1 and self._steps[0].tentative and not steady
         self._choice = ThreadChoice(self._workspace.threads) if is_tentative else None
+        if is_tentative:
+            CREW.prepare(self._workspace.threads)
         self._lock = ForkSafeLock()
         self._places = [
             [(k, binding) for k, binding in step.positions("data") if k != indices_position(step)]
@@ -224,7 +226,8 @@ class Sink:
         workspace, frame = self._workspace, self._frame
         workspace.reset_barrier()
         threads = frame.threads
-        direct = self._step_seconds * (frame.steps - frame.done) < SHORT_SECONDS
+        short = self._step_seconds * (frame.steps - frame.done) < SHORT_SECONDS
+        direct = short or self._choice is not None  # which never fixes a count for long
         if direct and threads > 1:
             with interrupts_deferred() as interruption:
                 if CREW.run(self.program.address, workspace.address, threads):

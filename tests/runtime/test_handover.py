@@ -10,6 +10,7 @@ import pytest
 
 from graphrt.codegen import handover, jit
 from graphrt.codegen.target import target
+from graphrt.runtime import handover as warm
 from graphrt.runtime import memory
 from graphrt.runtime.handover import WarmCrew
 
@@ -51,6 +52,44 @@ def test_threads_that_have_parked_come_back():
             assert time.monotonic() < deadline, "a worker that nobody calls must not watch for ever"
             time.sleep(0.001)
         assert program.counts.tolist() == [calls] * 3
+
+
+def test_prepared_threads_are_there_and_asleep():
+    crew, program = WarmCrew(), Counters(3)
+    crew.prepare(1)
+    assert crew._gates == []
+    crew.prepare(3)
+    threads = list(crew._gates)
+    assert len(threads) == 2 and [crew._mailboxes[k].state for k in range(2)] == [handover.PARKED] * 2
+    assert crew.run(program.entry, program.frame, 3)
+    assert crew._gates == threads and program.counts.tolist() == [1] * 3
+
+
+def test_a_woken_thread_keeps_off_the_cpus_of_the_others(monkeypatch):
+    """With the numbers of threads in place of those of CPUs, so that each has one of its own."""
+    seen = {}
+    monkeypatch.setattr(warm, "default_threads", lambda: 3)
+    monkeypatch.setattr(warm, "current_cpu", threading.get_ident)
+    monkeypatch.setattr(warm, "step_aside", lambda taken: seen.__setitem__(threading.get_ident(), set(taken)))
+    crew, program = WarmCrew(), Counters(3)
+    for _ in range(2):
+        seen.clear()
+        assert crew.run(program.entry, program.frame, 3)
+        first, second = sorted(seen.values(), key=len)
+        assert first == {threading.get_ident()}
+        assert second - first < set(seen) and len(second) == 2
+        deadline = time.monotonic() + 30
+        while len(crew._cpus) > 1:
+            assert time.monotonic() < deadline, "a parked worker is on no CPU"
+            time.sleep(0.001)
+
+
+def test_more_threads_than_cpus_stay_where_they_are(monkeypatch):
+    monkeypatch.setattr(warm, "default_threads", lambda: 2)
+    monkeypatch.setattr(warm, "step_aside", lambda taken: pytest.fail("there is no CPU for it"))
+    crew, program = WarmCrew(), Counters(3)
+    assert crew.run(program.entry, program.frame, 3)
+    assert crew._cpus.keys() <= {0} and program.counts.tolist() == [1] * 3
 
 
 def test_a_crew_grows_and_lends_a_part_of_itself():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from graphrt.runtime import sink as sinks
+from graphrt.runtime.handover import WarmCrew
 from graphrt.runtime.sink import Sink
 from graphrt.runtime.thread_choice import ThreadChoice
 
@@ -57,6 +58,32 @@ def test_single_steps_learn_too() -> None:
     assert counts[1] > 0.95 * 20_000
 
 
+def test_a_disturbed_first_trial_is_soon_repeated() -> None:
+    machine = Machine(together=100e-6, alone=10e-6)
+    machine.run(300)
+    machine.seconds[2] = 5e-6
+    assert machine.run(4000)[2] > 2000
+
+
+def test_trials_that_cost_much_are_rare() -> None:
+    """Beside other busy programs a step on all threads may take a hundred times as long."""
+    machine = Machine(together=1000e-6, alone=10e-6)
+    machine.run(2000)
+    before = machine.now
+    lost = machine.run(500_000)[2] * machine.seconds[2]
+    assert 0 < lost < 0.05 * (machine.now - before)
+
+
+def test_no_count_is_fixed_for_long() -> None:
+    machine = Machine(together=50e-6, alone=100e-6)
+    machine.run(10_000)
+    for _ in range(100):
+        threads, count = machine.choice.next(1_000_000)
+        assert count * machine.seconds[threads] < 0.06, "a signal would wait for it"
+        machine.now += count * machine.seconds[threads]
+        machine.choice.ran(threads, count, count * machine.seconds[threads])
+
+
 def test_trials_are_short_and_become_rare() -> None:
     machine = Machine(together=5e-6, alone=20e-6)
     assert machine.run(1000)[1] <= 120
@@ -105,6 +132,15 @@ def test_progress_and_bad_losses_between_native_calls(monkeypatch) -> None:
     sink = Sink(steps, size=12, batch_size=4, shuffle=False, seed=3, threads=2)
     result = sink.run(100, [x], handwritten.weights())
     assert (result.status, result.done) == ("non_finite", 3)
+
+
+def test_threads_are_ready_before_the_first_trial(monkeypatch) -> None:
+    step = replace(handwritten.step(12, 4, parallel=True), threads=2)
+    for tentative in (False, True):
+        monkeypatch.setattr(sinks, "CREW", WarmCrew())
+        steps = [replace(step, tentative=tentative)]
+        Sink(steps, size=12, batch_size=4, shuffle=False, seed=3, threads=2)
+        assert len(sinks.CREW._gates) == tentative
 
 
 def test_steady_sinks_and_large_steps_do_not_change() -> None:
