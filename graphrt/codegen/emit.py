@@ -203,6 +203,10 @@ class FunctionEmitter(ScalarEmitter):
         self.label(f"h{k}")
         self.perform(f"{variable} = phi i64 [ {low}, %g{k} ], [ {variable}n, %l{k} ]")
         self.variables[loop.var] = variable
+        if loop.backwards:
+            last = self.instruction(f"add i64 {high}, -1")
+            ends = self.instruction(f"add i64 {low}, {last}")
+            self.variables[loop.var] = self.instruction(f"sub i64 {ends}, {variable}")
         with self.scope():
             self._block(loop.body)
         self.perform(f"br label %l{k}")

@@ -60,7 +60,7 @@ def split_kernel(
 def _clear_margins(
     group: Group, slots: Slots, kernel: ir.Kernel, arguments: list[Slot], threads: int, split: int | None
 ) -> None:
-    for node in group.stores:
+    for node in group.stores if group.anchor is not None else ():  # sweeps do it themselves
         if slots[node].layout.margins:
             buffer = kernel.buffers[arguments.index(slots[node])]
             kernel.body += clear_margins(slots[node], buffer, 1 if kernel.serial else threads, split)

@@ -41,8 +41,9 @@ from .contraction_plan import (
     unroll_of,
 )
 from .folding import Run, fold, over_run, runs, side_by_side
+from .partial_sums import Sums, clear_sums, summed_axes
 from .plan_choice import PlanChoice, cheapest
-from .prefetch import fetches, rows_of
+from .prefetch import fetches, rows_of, touched
 from .space import (
     SERIAL_WORK,
     Axis,
@@ -106,7 +107,7 @@ class _Builder:
         ]
         self.outputs = _loop_order(outputs, self.dependence, self.plan)
         if not self.serial:
-            choose_parallel(self.outputs, threads, split)
+            choose_parallel(self.outputs, threads, split, summed_axes(group))
         self.reduced = [
             self._with_digits(axis) for axis in _reduced_axes(self.spec, self.dependence, self.plan, lanes)
         ]
@@ -118,6 +119,8 @@ class _Builder:
         """Whether the plan with the axis `split` divided among the threads does not cost much more than the best one,
         and is not one that goes block by block through memory, or around a band."""
         if accumulates_in_memory(self.anchor) or self.dependence.band is not None:
+            return False
+        if split in summed_axes(self.group):
             return False
         is_serial = math.prod(self.spec.output + self.spec.reduce) < SERIAL_WORK
         present = self.free_plan.cost if is_serial else self.free_plan.cost / threads
@@ -136,7 +139,8 @@ class _Builder:
         elif not folds and self.dependence.band is not None:
             statements = nest_inside(self.outputs, self.dependence.band, self._tile, self._filled)
         else:
-            statements = nest(self.outputs, self._folded_tile if folds else self._tile)
+            statements = clear_sums(self.composer, self.outputs)
+            statements += nest(self.outputs, self._folded_tile if folds else self._tile)
         return make_kernel(self.group.name, self.composer, statements, self.lanes, self.serial)
 
     def _has_blocks(self, folds: bool) -> bool:
@@ -161,13 +165,12 @@ class _Builder:
     def _with_edges(self, axis: Axis) -> Axis:
         """An axis along which the left operand ends in padding, for some of the unrolled indices of other axes, with code
         of its own for the ends: products with padding are left out there."""
-        if axis.lanes or axis.tile != 1 or axis.parallel or axis.inner:
+        if axis.lanes or axis.parallel or axis.inner:
             return axis
-        unrolled = [a for a in (*self.outputs, *self.reduced) if a.tile == a.extent > 1 and not a.lanes]
-        before, after = padded_ends(
-            self.anchor.inputs[0], self.spec, axis.position, [a.position for a in unrolled]
-        )
-        return replace(axis, peel=(before, after)) if before + after < axis.extent else axis
+        walked = [a for a in (*self.outputs, *self.reduced) if a is not axis and not a.lanes]
+        unrolled = [a.position for a in walked if a.tile == a.extent > 1]
+        ends = padded_ends(self.anchor.inputs[0], self.spec, axis.position, axis.tile, unrolled)
+        return replace(axis, peel=ends)
 
     # ------------------------------------------------------------------ the innermost code
     def _name(self) -> str:
@@ -201,13 +204,19 @@ class _Builder:
                 statements.append(ir.Assign(register, _multiply_add(left, right, total)))
         return statements
 
-    def _finish(self, points, totals) -> list[ir.Store]:
-        """The epilogue: results from the finished sums, one per window where the group looks through windows."""
+    def _finish(self, points, totals, along: Var | None) -> list[ir.Statement]:
+        """The epilogue: results from the finished sums, one per window where the group looks through windows, and what
+        is added up of them. `along`: the lanes of the points."""
         cast = self.composer.builder.cast
         self.composer.overrides = {
             (self.anchor, p): cast(t, self.anchor.dtype) for p, t in zip(points, totals)
         }
-        return [store for p in results_of(points, self.group.window) for store in self.composer.stores(p)]
+        results = results_of(points, self.group.window)
+        sums = Sums(self.composer, results, along, self._name)
+        statements = sums.begin()
+        for point in results:
+            statements += [*sums.add(point), *self.composer.stores(point)]
+        return statements + sums.end()
 
     # ------------------------------------------------------------------ lanes along an output axis, or none
     def _tile(self, place: Point) -> list[ir.Statement]:
@@ -217,7 +226,7 @@ class _Builder:
         along = lane_of(points[0][vector]) if vector is not None else None
         narrowed, inside = _narrow(self.anchor, self.spec, self.reduced, self.reduced, {}, points, along)
         narrowed = _without_zeros(narrowed, self.dependence.zeros, points, along)
-        results = self._finish(points, [ir.Read(r, along) for r in registers])
+        results = self._finish(points, [ir.Read(r, along) for r in registers], along)
         hints = self._hints(place, results, len(points), along)
 
         def inner(window: Point) -> list[ir.Statement]:
@@ -234,7 +243,7 @@ class _Builder:
         ]
 
     def _hints(
-        self, place: Point, results: list[ir.Store], tile: int, along: Var | None
+        self, place: Point, results: list[ir.Statement], tile: int, along: Var | None
     ) -> Callable[[Point], list[ir.Statement]]:
         """What to fetch for the results of a tile in each step of its loops over reduced axes."""
         if along is not None and len(self.reduced) == 1:
@@ -245,11 +254,11 @@ class _Builder:
             return lambda window: self._prefetches(place, window, along)
         return lambda window: []
 
-    def _is_far(self, stores: list[ir.Store], tile: int) -> bool:
+    def _is_far(self, results: list[ir.Statement], tile: int) -> bool:
         """Whether the epilogue touches memory beyond the cache and the sums take long enough to fetch it meanwhile."""
         if self.group.window is not None:
             return False
-        buffers = {load.buffer for load in loads(s.value for s in stores)} | {s.buffer for s in stores}
+        buffers = {buffer for buffer, _, _ in touched(results)}
         terms = math.prod(axis.extent for axis in self.reduced)
         return tile * terms >= PREFETCH_WORK and any(_exceeds_cache(buffer) for buffer in buffers)
 
@@ -270,13 +279,12 @@ class _Builder:
                 for axis, offset in enumerate(at)
             )
             overrides, self.composer.overrides = self.composer.overrides, {(self.anchor, point): self._zero()}
-            stores = self.composer.stores(point)
+            results = self.composer.stores(point)
+            terms = [self.composer.value(node.inputs[0], point) for node in self.group.sums]
             self.composer.overrides = overrides
-            touched = [(load.buffer, load.address, False) for load in loads(s.value for s in stores)]
-            touched += [(store.buffer, store.address, True) for store in stores]
             statements += [
                 ir.Prefetch(buffer, address, write)
-                for buffer, address, write in touched
+                for buffer, address, write in touched(results, terms)
                 if _exceeds_cache(buffer) and access(address, lane) == "contiguous"
             ]
         return statements
@@ -315,9 +323,11 @@ class _Builder:
             statements.append(ir.Loop(lane, body, "vector", active))
         for run, total in zip(along or (), totals):
             statements.append(
-                over_run(run, self.lanes, [*self._finish([run.index], [ir.Read(total, run.lane)])])
+                over_run(run, self.lanes, self._finish([run.index], [ir.Read(total, run.lane)], run.lane))
             )
-        return statements if along else [*statements, *self._finish(points, [ir.Read(t) for t in totals])]
+        if along:
+            return statements
+        return [*statements, *self._finish(points, [ir.Read(t) for t in totals], None)]
 
     def _result_runs(self, place: Point) -> list[Run] | None:
         """The tile's points as vectors of results, where they and all the epilogue reads lie side by side."""

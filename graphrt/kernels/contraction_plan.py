@@ -49,7 +49,7 @@ SELECT = {16: 0.5, 8: 1.3, 4: 1.0}  # choosing between two vectors, lane by lane
 SELECTED_LOAD = {16: 1.0}  # a load of something to choose from: it is not part of a multiply-add
 LOOKUP = {16: 0.5, 8: 1.0}  # one element of a vector register for every lane
 SPARSE_GAIN = 0.9  # sums over windows must cost less than this part of sums over pixels
-PEEL_GAIN = 0.015  # part of the products that are with padding from which edges get code of their own
+PEEL_GAIN = 0.01  # part of the products that are with padding from which edges get code of their own
 EDGE_TEST = 4.0  # a tile whose reads must be tested against the operand's edges one by one
 BLOCK_BYTES = 3 << 18  # operands of one block, where a contraction goes block by block: half the cache
 PREFETCH_WORK = 1024  # vector FMAs of a tile that leave time to fetch its epilogue's operands meanwhile
@@ -147,8 +147,10 @@ def in_padding(operand: Node, at: Sequence[Index]) -> bool:
     )
 
 
-def padded_ends(operand: Node, spec: Contraction, axis: int, unrolled: Sequence[int]) -> tuple[int, int]:
-    """How many indices at both ends of an axis meet padding of the left operand at some of the unrolled places of other
+def padded_ends(
+    operand: Node, spec: Contraction, axis: int, tile: int, unrolled: Sequence[int]
+) -> tuple[int, int]:
+    """How many tiles at both ends of an axis meet padding of the left operand at some of the unrolled places of other
     axes; none where that is a small part of all places."""
     if not isinstance(operand.op, Pad):
         return 0, 0
@@ -159,19 +161,18 @@ def padded_ends(operand: Node, spec: Contraction, axis: int, unrolled: Sequence[
     if not any(operand.op.low[k] or operand.op.high[k] for k in sides):
         return 0, 0
     together = [k for k in unrolled if any(plain[k].vars() & left[side].vars() for side in sides)]
-    counts = []
-    for value in range(extents[axis]):
-        counts.append(0)
+    counts = [0] * (extents[axis] // tile)
+    for value in range(len(counts) * tile):
         for places in itertools.product(*(range(extents[k]) for k in together)):
             values = dict(zip((axis, *together), (value, *places)))
             at = [as_index(values[k]) if k in values else index for k, index in enumerate(plain)]
-            counts[-1] += in_padding(operand, [as_index(i) for i in spec.left_index(at[:rank], at[rank:])])
-    if sum(counts) < PEEL_GAIN * len(counts) * math.prod(extents[k] for k in together):
+            padded = in_padding(operand, [as_index(i) for i in spec.left_index(at[:rank], at[rank:])])
+            counts[value // tile] += padded
+    if sum(counts) < PEEL_GAIN * extents[axis] * math.prod(extents[k] for k in together):
         return 0, 0
-    before, after = (
-        next((k for k, count in enumerate(c) if not count), len(c)) for c in (counts, counts[::-1])
-    )
-    return before, after
+    ends = (next((k for k, count in enumerate(c) if not count), len(c)) for c in (counts, counts[::-1]))
+    before, after = ends
+    return before, min(after, len(counts) - before)
 
 
 def analyse(group: Group, spec: Contraction, slots: Slots, lanes: int) -> Dependence:
@@ -377,7 +378,7 @@ def _tilings(spec: Contraction, dependence: Dependence, vector: int, lanes: int)
 
     def sides(operand: frozenset[int], other: frozenset[int]) -> list[list[tuple[int, int]]]:
         axes = [k for k in range(rank) if k in operand and k not in other]
-        axes = sorted(axes, key=lambda k: (k != vector, -k))
+        axes = sorted(axes, key=lambda k: (k == vector, -k))  # blocks of lanes lie in pages far apart: last
         options: list[list[tuple[int, int]]] = [[]]
         for k in axes:
             for size in _sizes(_units(extents[k], lanes, k == vector), limit):

@@ -6,6 +6,7 @@ and keeps the one whose memory accesses are cheapest.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,9 +14,11 @@ from dataclasses import dataclass, replace
 from ..loops import ir
 from ..loops.index import Index, Quotient, Remainder, Var, as_index, unravel
 from ..schedule.bands import Band
-from ..schedule.costs import element_cost
+from ..schedule.costs import CACHED_BYTES, element_cost
 from ..schedule.group import Group
 from .banded import constant_stores, nest_inside, results_band
+from .margins import clear_margins, may_clear_inside, nest_with_margins
+from .partial_sums import Sums, clear_sums, summed_axes
 from .space import (
     SERIAL_WORK,
     Axis,
@@ -24,6 +27,8 @@ from .space import (
     Slots,
     access_cost,
     choose_parallel,
+    domain_order,
+    lane_of,
     make_kernel,
     may_split,
     nest,
@@ -69,6 +74,8 @@ def walks(domain: tuple[int, ...], order: Sequence[int]) -> list[Walk]:
 def build_pointwise(group: Group, slots: Slots, lanes: int, threads: int, split: int | None = None):
     """The kernel of a group without anchor; with `split`, the axis of the domain to divide among the threads, None if
     that one cannot be."""
+    if group.sums:
+        return _build_summing(group, slots, lanes, threads, split)
     domain = group.domain
     first = slots[group.stores[0]].layout
     best = min(walks(domain, first.order), key=lambda w: _cost(w, group, slots, lanes))
@@ -80,6 +87,7 @@ def build_pointwise(group: Group, slots: Slots, lanes: int, threads: int, split:
         if split is not None and not _has_blocks(domain, turn, split, lanes, threads):
             return None
         statements = turned_sweep(group, slots, turn, lanes, 1 if serial else threads, composer, split)
+        statements += _cleared_afterwards(group, composer, 1 if serial else threads, split)
         return make_kernel(group.name, composer, statements, lanes, serial)
     axes = [
         Axis(f"i{k}", extent, lanes if k == best.vector else 0, position=k)
@@ -95,6 +103,7 @@ def build_pointwise(group: Group, slots: Slots, lanes: int, threads: int, split:
         return None
     if not serial:
         choose_parallel(axes, threads, walked_split)
+    _turn_back(axes, group)
 
     def body(point: Point) -> list[ir.Statement]:
         walked = point.combinations(range(len(axes)))
@@ -104,8 +113,81 @@ def build_pointwise(group: Group, slots: Slots, lanes: int, threads: int, split:
         walked = point.combinations(range(len(axes)))
         return [store for at in walked for store in constant_stores(composer, best.index(domain, at))]
 
+    margins = {slots[n]: composer.buffer(slots[n]) for n in group.results if slots[n].layout.margins}
+    if margins and band is None and all(len(part) == 1 for part in best.groups):
+        separate = [replace(axis, position=best.groups[axis.position][0]) for axis in axes]
+        if may_clear_inside(margins, separate):
+
+            def stores(point: Point) -> list[ir.Statement]:
+                return [*composer.stores(point.combinations(range(len(separate)))[0])]
+
+            statements = nest_with_margins(separate, margins, stores)
+            return make_kernel(group.name, composer, statements, lanes, serial)
     statements = nest(axes, body) if band is None else nest_inside(axes, band, body, constants)
+    statements += _cleared_afterwards(group, composer, 1 if serial else threads, split)
     return make_kernel(group.name, composer, statements, lanes, serial)
+
+
+def _cleared_afterwards(
+    group: Group, composer: SlotComposer, threads: int, split: int | None
+) -> list[ir.Statement]:
+    """Loops that clear the margins of the results."""
+    slots = [composer.slots[node] for node in group.results]
+    return [
+        statement
+        for slot in slots
+        if slot.layout.margins
+        for statement in clear_margins(slot, composer.buffer(slot), threads, split)
+    ]
+
+
+def _turn_back(axes: list[Axis], group: Group) -> None:
+    """Walk large results from their last block to the first: contractions go forward, so that what the one before wrote
+    last, or read last, is met first, before it has left the cache, and the next one begins with what is written last."""
+    large = any(node.type.bytes > CACHED_BYTES for node in group.stores)
+    axes[0].backwards = large and len(axes) > 1
+
+
+def _build_summing(group: Group, slots: Slots, lanes: int, threads: int, split: int | None):
+    """A sweep that adds up what it computes, with the lanes its results are stored with: the innermost loops that every sum
+    runs along keep the sums in registers."""
+    assert group.layout is not None and group.layout.lane_axis is not None
+    barred = summed_axes(group)
+    composer = SlotComposer(group, slots)
+    axes = [
+        Axis(f"i{k}", group.domain[k], lanes if k == group.layout.lane_axis else 0, position=k)
+        for k in domain_order(group, slots)
+    ]
+    if split is not None and (split in barred or not may_split(axes, threads, split)):
+        return None
+    choose_parallel(axes, threads, split, barred)
+    _turn_back(axes, group)
+    count = 0
+    while all(axes[-1 - count].position in summed for summed in group.summed_axes):
+        count += 1
+    outer, inner = axes[: len(axes) - count], axes[len(axes) - count :]
+    numbers = itertools.count()
+
+    def body(point: Point) -> list[ir.Statement]:
+        lane = lane_of(point.indices[group.layout.lane_axis][0])  # type: ignore[index,union-attr]
+
+        def places(inside: Point) -> list[tuple[Index, ...]]:
+            return Point({**point.indices, **inside.indices}).combinations(range(len(axes)))
+
+        first = Point({axis.position: [Index()] for axis in inner})
+        sums = Sums(composer, places(first), lane, lambda: f"sum{next(numbers)}")
+
+        def one(inside: Point) -> list[ir.Statement]:
+            statements: list[ir.Statement] = []
+            for at in places(inside):
+                statements += [*sums.add(at), *composer.stores(at)]
+            return statements
+
+        return [*sums.begin(), *nest(inner, one), *sums.end()]
+
+    statements = clear_sums(composer, axes) + nest(outer, body)
+    statements += _cleared_afterwards(group, composer, threads, split)
+    return make_kernel(group.name, composer, statements, lanes, False)
 
 
 def _has_blocks(domain: Sequence[int], turn: Turn, split: int, lanes: int, threads: int) -> bool:

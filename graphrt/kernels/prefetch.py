@@ -12,7 +12,7 @@ Which of its lanes or iterations a fetch serves does not matter: it changes no v
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ..loops import ir
@@ -34,15 +34,22 @@ class Row:
     writes: bool
 
 
-def rows_of(stores: Iterable[ir.Store], lane: Var) -> list[Row]:
-    """The rows of lines the stores and the loads in their values touch along the lanes."""
+def touched(
+    statements: Sequence[ir.Statement], values: Iterable[ir.Scalar] = ()
+) -> list[tuple[ir.Buffer, Index, bool]]:
+    """(buffer, address, whether it is written) of what straight-line code, and some values more, load and store."""
+    stores = [s for s in statements if isinstance(s, ir.Store)]
+    values = [*(s.value for s in statements if isinstance(s, ir.Store | ir.Assign)), *values]
+    found = [(load.buffer, load.address, False) for load in loads(values)]
+    return found + [(store.buffer, store.address, True) for store in stores]
+
+
+def rows_of(statements: Sequence[ir.Statement], lane: Var) -> list[Row]:
+    """The rows of lines that straight-line code touches along the lanes."""
     places: dict[tuple[ir.Buffer, tuple], set[int]] = {}
-    written: set[ir.Buffer] = set()
-    stores = list(stores)
-    written = {store.buffer for store in stores}
-    touched = [(s.buffer, s.address) for s in stores]
-    touched += [(load.buffer, load.address) for load in loads(s.value for s in stores)]
-    for buffer, address in touched:
+    found = touched(statements)
+    written = {buffer for buffer, _, writes in found if writes}
+    for buffer, address, _ in found:
         if buffer.elements * buffer.dtype.size < MINIMUM_BYTES or address.coefficient(lane) != 1:
             continue
         rest = address - Index({lane: 1})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..dtypes import DType, float32
@@ -89,9 +89,9 @@ class SlotComposer(Composer):
         return self.builder.load(self.buffer(slot), slot.layout.address(node.shape, inside))
 
     def stores(self, index: Sequence[Index]) -> list[ir.Store]:
-        """The group's results at `index` of its domain."""
+        """The group's results at `index` of its domain, sums along axes of it apart."""
         result = []
-        for node in self.group.stores:
+        for node in self.group.results:
             slot = self.slots[node]
             position = self.group.position_in(node.shape, index)
             value = self.value(node, position)
@@ -106,8 +106,8 @@ def _place(node: Node, index: tuple[Index, ...]) -> tuple[Index, ...]:
 
 def domain_order(group: Group, slots: Slots) -> list[int]:
     """The domain's axes as the results want them walked, slow to fast."""
-    layouts = (slots[node].layout for node in group.stores if node.shape == group.domain)
-    return list(next(layouts, row_major(len(group.domain))).order)
+    layouts = (slots[node].layout for node in group.results if node.shape == group.domain)
+    return list(next(layouts, group.layout or row_major(len(group.domain))).order)
 
 
 def accumulator_type(dtype: DType) -> DType:
@@ -182,11 +182,10 @@ class Axis:
         Index, ...
     ] = ()  # bounds that narrow the (outermost) serial loop, in its `unit`; see `ir.Loop`
     high: tuple[Index, ...] = ()
+    backwards: bool = False
     inner: tuple[int, ...] = ()  # walked by nested loops: these are the extents of all but the outermost
-    peel: tuple[int, int] = (
-        0,
-        0,
-    )  # so many indices at both ends have code of their own, where the loop is not narrowed
+    # So many tiles at both ends have code of their own, where the loop is not narrowed.
+    peel: tuple[int, int] = (0, 0)
 
     @property
     def unit(self) -> int:
@@ -228,14 +227,17 @@ def may_split(axes: Sequence[Axis], threads: int, split: int) -> bool:
     return any(axis.position == split and balance(axis, threads) > WORTH_SPLITTING for axis in axes)
 
 
-def choose_parallel(axes: list[Axis], threads: int, split: int | None = None) -> None:
+def choose_parallel(
+    axes: list[Axis], threads: int, split: int | None = None, barred: Container[int] = ()
+) -> None:
     """Marks the axis to split over threads and moves it outermost: the one at position `split`, or else the first one that
-    splits evenly enough."""
+    splits evenly enough, of those whose positions are not `barred`."""
     if threads <= 1 or not axes:
         return
     wanted = [k for k, axis in enumerate(axes) if axis.position == split]
-    even = wanted or [k for k, axis in enumerate(axes) if balance(axis, threads) > 0.9]
-    position = even[0] if even else max(range(len(axes)), key=lambda k: balance(axes[k], threads))
+    allowed = [k for k, axis in enumerate(axes) if axis.position not in barred]
+    even = wanted or [k for k in allowed if balance(axes[k], threads) > 0.9]
+    position = even[0] if even else max(allowed, key=lambda k: balance(axes[k], threads))
     axis = axes.pop(position)
     axis.parallel = True
     axes.insert(0, axis)
@@ -264,7 +266,9 @@ class _TailAxis(Axis):
 
 
 def _with_extent(axis: Axis, extent: int) -> Axis:
-    return Axis(axis.name, extent, axis.lanes, axis.tile, axis.parallel, axis.position)
+    return Axis(
+        axis.name, extent, axis.lanes, axis.tile, axis.parallel, axis.position, backwards=axis.backwards
+    )
 
 
 def _tail_axis(axis: Axis, full: int) -> Axis:
@@ -284,12 +288,15 @@ def _nest(axes: list[Axis], point: Point, body, active: int | None) -> list[ir.S
     axis, rest = axes[0], axes[1:]
     if axis.inner:
         return _nested_loops(axis, rest, point, body, active)
-    if any(axis.peel) and not (axis.low or axis.high):
-        return _peeled_loop(axis, rest, point, body, active)
     first = getattr(axis, "first", 0)
     statements: list[ir.Statement] = []
     full, remainder = divmod(axis.count, axis.tile)
-    for count, start, tile in ((full, 0, axis.tile), (1 if remainder else 0, full * axis.tile, remainder)):
+    before, after = (0, 0) if axis.low or axis.high else axis.peel
+    segments = [(1, k * axis.tile, axis.tile) for k in range(before)]
+    segments.append((full - before - after, before * axis.tile, axis.tile))
+    segments += [(1, k * axis.tile, axis.tile) for k in range(full - after, full)]
+    segments.append((1 if remainder else 0, full * axis.tile, remainder))
+    for count, start, tile in segments:
         if not count:
             continue
         var = Var(axis.name, count)
@@ -302,25 +309,8 @@ def _nest(axes: list[Axis], point: Point, body, active: int | None) -> list[ir.S
         else:
             inner.indices[axis.position] = [unit + j for j in range(tile)]
         kind = "parallel" if axis.parallel else "serial"
-        loop = ir.Loop(var, _nest(rest, inner, body, active), kind, low=axis.low, high=axis.high)
+        loop = ir.Loop(var, _nest(rest, inner, body, active), kind, None, axis.low, axis.high, axis.backwards)
         statements.append(loop)
-    return statements
-
-
-def _peeled_loop(axis: Axis, rest: list[Axis], point: Point, body, active: int | None) -> list[ir.Statement]:
-    """The indices at both ends one by one, a loop over those between."""
-    before, after = axis.peel
-    between = axis.extent - before - after
-    var = Var(axis.name, between)
-    statements: list[ir.Statement] = []
-    for k in range(axis.extent):
-        if before < k < axis.extent - after:
-            continue
-        inside = k == before and between > 0
-        index = as_index(var) + before if inside else Index((), k)
-        inner = Point({**point.indices, axis.position: [index]})
-        code = _nest(rest, inner, body, active)
-        statements += [ir.Loop(var, code)] if inside else code
     return statements
 
 

@@ -22,6 +22,7 @@ from ..loops.index import Index, Var, as_index
 from ..ops.winograd import POSITIONS, SPAN, TAPS, WinogradConv2d
 from ..schedule.group import Group
 from . import winograd_lines as lines
+from .partial_sums import Sums, clear_sums
 from .space import Axis, Point, SlotComposer, Slots, choose_parallel, lane_of, nest
 from .winograd_ahead import is_near, lines_per_result, next_tiles, results
 from .winograd_plan import WinogradPlan, convolution_plan
@@ -63,7 +64,7 @@ class _Convolution:
         self._numbers = itertools.count()
 
     def body(self) -> list[ir.Statement]:
-        statements = self._transform_weights()
+        statements = self._transform_weights() + self._clear_sums()
         for rows in segments(self.height, self.plan.rows):
             for columns in segments(self.width, self.plan.columns):
                 axes = [
@@ -71,7 +72,7 @@ class _Convolution:
                     Axis("row", rows.count, position=1),
                     Axis("column", columns.count, position=2),
                 ]
-                choose_parallel(axes, self.threads)
+                choose_parallel(axes, self.threads, barred=(1, 2) if self.composer.group.sums else ())
 
                 def chunk(point: Point, rows=rows, columns=columns) -> list[ir.Statement]:
                     n, row, column = (point.indices[k][0] for k in range(3))
@@ -79,6 +80,17 @@ class _Convolution:
 
                 statements += nest(axes, chunk)
         return statements
+
+    def _clear_sums(self) -> list[ir.Statement]:
+        """Divided by images, as are then the chunks that add to the sums."""
+        axes = [
+            Axis("n", self.images, self.lanes, position=0),
+            Axis("o", self.out_channels, position=1),
+            Axis("h", self.height, position=2),
+            Axis("w", self.width, position=3),
+        ]
+        choose_parallel(axes, self.threads, barred=(1, 2, 3))
+        return clear_sums(self.composer, axes)
 
     # ------------------------------------------------------------------ weights
     def _transform_weights(self) -> list[ir.Statement]:
@@ -192,14 +204,22 @@ class _Convolution:
 
         def one(point: Point) -> list[ir.Statement]:
             o = point.indices[0][0]
-            return [
-                ir.Loop(Var("tile", 1), self._tile_results(n, o, number * self.lanes + lane, tile))
-                for number, tile in enumerate(tiles)
+            places = [
+                (n, o, tile.row + row, tile.column + column)
+                for tile in tiles
+                for row in range(tile.rows)
+                for column in range(tile.columns)
             ]
+            sums = Sums(self.composer, places, lane_of(n), lambda: f"sum{next(self._numbers)}")
+            statements = sums.begin()
+            for number, tile in enumerate(tiles):
+                results = self._tile_results(n, o, number * self.lanes + lane, tile, sums)
+                statements.append(ir.Loop(Var("tile", 1), results))
+            return statements + sums.end()
 
         return nest([Axis("o", self.out_channels, position=0)], one)
 
-    def _tile_results(self, n: Index, o: Index, inside: Index, tile: Tile) -> list[ir.Statement]:
+    def _tile_results(self, n: Index, o: Index, inside: Index, tile: Tile, sums: Sums) -> list[ir.Statement]:
         half = []
         for column in range(SPAN):
             line = [self.products.load(place_of(row, column), o, inside) for row in range(SPAN)]
@@ -209,5 +229,6 @@ class _Convolution:
             results = lines.outputs([column[row] for column in half], tile.columns)
             places = [(n, o, tile.row + row, tile.column + column) for column in range(tile.columns)]
             self.composer.overrides = {(self.anchor, at): value for at, value in zip(places, results)}
-            statements += [store for at in places for store in self.composer.stores(at)]
+            for at in places:
+                statements += [*sums.add(at), *self.composer.stores(at)]
         return statements

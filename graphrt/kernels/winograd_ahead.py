@@ -89,8 +89,10 @@ def _at_result(
     """What the epilogue of the result at `at` reads and writes."""
     overrides, composer.overrides = composer.overrides, {(anchor, at): lines.ZERO}
     stores = composer.stores(at)
+    values = [store.value for store in stores]
+    values += [composer.value(node.inputs[0], at) for node in composer.group.sums]
     composer.overrides = overrides
-    return loads(store.value for store in stores), stores
+    return loads(values), stores
 
 
 def _fetch(accesses: Sequence[ir.Load] | Sequence[ir.Store], lane: Var, near: bool) -> list[ir.Statement]:

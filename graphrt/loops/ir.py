@@ -270,7 +270,8 @@ def computed(index: Index) -> list[Scalar]:
 class Loop:
     """Runs `body` for var = 0 .. extent - 1. "parallel" loops are split over the threads in contiguous chunks;
     "vector" loops run all lanes at once (var.extent is the lane count, `active` of them count). Serial loops may be
-    narrowed to max(0, *low) <= var < min(extent, *high), with bounds that depend on outer loops."""
+    narrowed to max(0, *low) <= var < min(extent, *high), with bounds that depend on outer loops. `backwards`: from the
+    last to the first."""
 
     var: Var
     body: list[Statement]
@@ -278,6 +279,7 @@ class Loop:
     active: int | None = None
     low: tuple[Index, ...] = ()
     high: tuple[Index, ...] = ()
+    backwards: bool = False
 
 
 @dataclass(eq=False)

@@ -84,7 +84,8 @@ def _statement(statement: Statement) -> list[str]:
         active = "" if statement.active in (None, statement.var.extent) else f" ({statement.active} active)"
         bounds = "".join(f" from {bound}" for bound in statement.low)
         bounds += "".join(f" below {bound}" for bound in statement.high)
-        return [f"{statement.kind} {statement.var.name} in {statement.var.extent}{active}{bounds}:"]
+        order = " backwards" if statement.backwards else ""
+        return [f"{statement.kind} {statement.var.name} in {statement.var.extent}{active}{order}{bounds}:"]
     if isinstance(statement, Prefetch):
         printer = _Printer(_in_index(statement.address))
         purpose = (" to write" if statement.write else "") + ("" if statement.near else " into L2")

@@ -24,6 +24,7 @@ CACHED_BYTES = 1 << 20  # what one core's L2 cache holds
 SCATTER_TERMS = 32  # products per result from which scattering results costs less than a sweep of its own
 WIDEST_LANES = 16  # of any processor's vectors
 DEPTH_LIMIT = 40  # longest chain of inlined nodes
+SUM_BLOCKS = 8  # blocks of lanes from which the axes a sum keeps are enough to divide among threads
 SWEEP_RESULTS = 8  # results of the widest sweep made of groups that read one buffer
 
 

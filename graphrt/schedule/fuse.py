@@ -7,13 +7,14 @@ Three decisions, in this order:
 1. `storage.py`: what lives in memory. Everything else is recomputed inside its readers.
 2. merging: a group whose expression reads another group's result only at the same index joins it (epilogues,
    optimizer updates, several outputs of one sweep; `joining.py`), unless that would make a cycle. Max-pool joins the
-   convolution whose result nobody else reads (`window_epilogues.py`): then only one value per window is stored.
+   convolution whose result nobody else reads (`window_epilogues.py`): then only one value per window is stored. Sums
+   of large tensors join the group that computes their terms (`partial_sums.py`).
 3. order: producers first, readers of a state before the group that overwrites it (`dependencies.py`, `order.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from ..ir import Graph, Node
 from ..ops import views
@@ -21,6 +22,8 @@ from .dependencies import Dependencies
 from .group import Group, domain_vars, single_group
 from .joining import are_siblings, is_epilogue
 from .layout import Layout
+from .partial_sums import may_take_sum
+from .recomputed_reads import recompute_reads
 from .storage import stored_nodes
 from .window_epilogues import is_window_epilogue
 
@@ -51,6 +54,8 @@ def fuse(
     roots = set(graph.roots)
     _merge_epilogues(dependencies, roots)
     _merge_siblings(dependencies)
+    _merge_sums(dependencies, is_stored)
+    recompute_reads(dependencies.groups, roots, is_stored)
     ordered = dependencies.order()
     for number, group in enumerate(ordered):
         kept = [n for n in group.stores if n in roots or dependencies.readers(n) - {group}]
@@ -88,6 +93,17 @@ def _merge_one_epilogue(group: Group, dependencies: Dependencies, roots: set[Nod
         dependencies.join(group, consumer)
         return True
     return False
+
+
+def _merge_sums(dependencies: Dependencies, is_stored: Callable[[Node], bool]) -> None:
+    """A sum of values that a group has in registers is taken there."""
+    for group in dependencies.groups:
+        if group.stores:
+            for consumer in dependencies.consumers(group):
+                if not dependencies.path_avoiding_edge(group, consumer) and may_take_sum(
+                    group, consumer, is_stored
+                ):
+                    dependencies.join(group, consumer)
 
 
 def _merge_siblings(dependencies: Dependencies) -> None:

@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from ..ir import Node
 from ..loops.index import Index, Var, as_index, linear, replace, row_major_strides
 from ..ops import views
-from ..ops.base import ElementOp
+from ..ops.base import ElementOp, ReductionOp
 from .compose import ReadRecorder
 from .layout import Layout
 
 
 @dataclass(eq=False)
 class Group:
-    """One kernel: `anchor` is computed by a strategy, `stores` are results over `domain`, in dependency order.
+    """One kernel: `anchor` is computed by a strategy, `stores` are results over `domain`, in dependency order,
+    and sums along axes of it (`partial_sums.py`).
 
     A result may have another shape than `domain` with as many elements: it is then a reshape of it (`position_in`).
     `window`: the results are one per window of these extents over the last two axes of the anchor."""
@@ -37,6 +38,21 @@ class Group:
     @property
     def lead(self) -> Node:
         return self.anchor if self.anchor is not None else self.stores[0]
+
+    @property
+    def sums(self) -> list[Node]:
+        """Those of `stores` that add up values at the points of the domain along some of its axes."""
+        return [n for n in self.stores if n is not self.anchor and isinstance(n.op, ReductionOp)]
+
+    @property
+    def results(self) -> list[Node]:
+        """Those of `stores` that have an element at every point."""
+        return [n for n in self.stores if n is self.anchor or not isinstance(n.op, ReductionOp)]
+
+    @property
+    def summed_axes(self) -> list[frozenset[int]]:
+        """The axes of the domain that each of `sums` runs along."""
+        return [frozenset(n.op.axes) for n in self.sums]  # type: ignore[attr-defined]
 
     @property
     def operands(self) -> set[Node]:

@@ -19,6 +19,7 @@ from .fuse import fuse
 from .group import Group
 from .layout import Layout, row_major
 from .margins import add_margins
+from .partial_sums import add_sum_layouts
 
 if TYPE_CHECKING:
     from .memory import MemoryPlan
@@ -67,6 +68,7 @@ def schedule(graph: Graph, lanes: int) -> Schedule:
     graph = _separate_roots(graph)
     layouts = assign_layouts(graph, lanes)
     layouts.virtual = add_margins(layouts.graph, layouts.layouts)
+    add_sum_layouts(layouts.graph, layouts.layouts)
     groups = _fused(layouts)
     unsafe = _unsafe_updates(layouts.graph, groups)
     if unsafe:

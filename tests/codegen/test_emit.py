@@ -91,6 +91,20 @@ def test_threads_share_a_loop_without_gaps(threads: int, extent: int) -> None:
     assert (result == 1).all()
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_loops_backwards_end_at_the_beginning(threads: int) -> None:
+    """Each thread walks its own share from the end: what it wrote last is the number of its first iteration."""
+    extent = 5
+    y, last, i = Buffer("y", int32, extent), Buffer("last", int32, threads), Var("i", extent)
+    of_thread = [Store(last, Index(), IndexValue(as_index(i), int32))]
+    mark = Store(y, as_index(i), IndexValue(as_index(i) + 1, int32))
+    kernel = Kernel("k", (y, last), [Loop(i, [mark, *of_thread], "parallel", backwards=True)], 16)
+    result, ends = np.zeros(extent, np.int32), np.full(threads, -1, np.int32)
+    run(kernel, result, ends, threads=threads)
+    assert np.array_equal(result, np.arange(extent) + 1)
+    assert ends[0] == extent * (threads - 1) // threads  # the threads take turns: the last one's beginning
+
+
 @pytest.mark.parametrize("stride", [2, 3, -1])
 def test_strided_lanes_gather_and_scatter(stride: int) -> None:
     count = 37
