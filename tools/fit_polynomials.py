@@ -27,6 +27,8 @@ decimal.getcontext().prec = 60
 ONE, TWO = Decimal(1), Decimal(2)
 PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459230781640628620899")
 
+MILLS_POLE = Decimal("0.3125")
+
 
 # ------------------------------------------------------------------------------------------- exact functions
 
@@ -120,6 +122,23 @@ def erfc(x: Decimal) -> Decimal:
     with decimal.localcontext() as context:
         context.prec = 110
         return 1 - x * (1 + erf_slope(x * x))
+
+
+@cache
+def mills_ratio(x: Decimal) -> Decimal:
+    """(1 - cdf(x)) / density(x) of the standard normal distribution, for x >= 0: by erfc where that is accurate, above
+    by Laplace's continued fraction 1 / (x + 1 / (x + 2 / (x + 3 / ...)))."""
+    if x < 6:
+        return (PI / 2).sqrt() * erfc(x / TWO.sqrt()) * (x * x / 2).exp()
+    total = x
+    for k in range(400, 0, -1):
+        total = x + k / total
+    return ONE / total
+
+
+def normal_density(x: Decimal) -> Decimal:
+    """exp(-x^2 / 2) / sqrt(2 pi)."""
+    return (-x * x / 2).exp() / (2 * PI).sqrt()
 
 
 # --------------------------------------------------------------------------------------------------- fitting
@@ -249,6 +268,15 @@ def _tasks() -> list[Fit]:
     def erfc_weight(center: Decimal) -> Function:
         return lambda u: erfc(u + center) * TWO.ln()
 
+    def mills_argument(t: Decimal) -> Decimal:
+        return t / (1 - MILLS_POLE * t)
+
+    def mills_weight(t: Decimal) -> Decimal:
+        # between that of the absolute error of the distribution function (density), which alone would leave the tail
+        # without a correct digit, and that of the relative one, which would take four more terms
+        x = mills_argument(t)
+        return normal_density(x) ** Decimal("0.25") / mills_ratio(x) ** Decimal("0.75")
+
     half = Decimal("0.5001")
     zero = Decimal(0)
     tasks = []
@@ -268,6 +296,15 @@ def _tasks() -> list[Fit]:
         tasks.append(
             Fit(f"TANH_{f}", bits, tanh_tail, lambda z: z / (1 + z * tanh_tail(z)), zero, edge, tanh)
         )
+        edge = Decimal(14 if bits == 24 else 39)
+        edge /= 1 + MILLS_POLE * edge
+        mills, density = (8, 7) if bits == 24 else (26, 12)
+        tasks.append(
+            Fit(f"MILLS_{f}", bits, lambda t: mills_ratio(mills_argument(t)), mills_weight, zero, edge, mills)
+        )
+        tasks.append(
+            Fit(f"DENSITY_{f}", bits, lambda r: TWO**r / (2 * PI).sqrt(), lambda r: ONE, -half, half, density)
+        )
         bound = Decimal("0.875") if bits == 24 else ONE
         tasks.append(Fit(f"ERF_{f}", bits, erf_slope, erf_weight, zero, bound * bound, erf))
     tasks += [
@@ -281,6 +318,8 @@ def _tasks() -> list[Fit]:
 
 
 MEANINGS = {
+    "MILLS": "(1 - cdf x) / density x = p(t), t = x / (1 + MILLS_POLE x), for the normal distribution",
+    "DENSITY": "2^r / sqrt(2 pi) = p(r), |r| <= 1/2",
     "EXPM1": "the same with one more term, for the error relative to e^r - 1",
     "EXP2": "2^r = 1 + r p(r), |r| <= 1/2",
     "EXP": "e^r = 1 + r + r^2 p(r), |r| <= log(2)/2",
@@ -304,6 +343,8 @@ from __future__ import annotations
 
 # where tanh changes from the polynomial in x^2 to 1 - 2 / (1 + e^2x)
 TANH_BOUND = 0.59375
+# Mills' ratio of the normal distribution is a polynomial in x / (1 + MILLS_POLE x)
+MILLS_POLE = 0.3125
 # where erf changes from the polynomial in x^2 to 1 - erfc
 ERF_BOUND_F32 = 0.875
 ERF_BOUND_F64 = 1.0

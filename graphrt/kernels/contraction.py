@@ -27,6 +27,7 @@ from ..schedule.joining import accumulates_in_memory
 from .banded import constant_stores, ends_over, nest_inside
 from .contraction_plan import (
     BLOCK_BYTES,
+    NEAR_BYTES,
     PREFETCH_SHARE,
     PREFETCH_WORK,
     SPLIT_COST,
@@ -38,6 +39,7 @@ from .contraction_plan import (
     operands,
     padded_ends,
     restricted_plan,
+    turned_axis,
     unroll_of,
 )
 from .folding import Run, fold, over_run, runs, side_by_side
@@ -61,6 +63,7 @@ from .space import (
     may_split,
     nest,
 )
+from .turned import Turned, turned_fetches, turned_tile
 from .windows import covered_extents, results_of
 
 
@@ -100,12 +103,15 @@ class _Builder:
         self._counter = itertools.count()
         self._stream_axes = _stream_axes(self.dependence, self.plan, self.rank)
         vector, tiles = self.plan.vector, self.plan.tiles
+        self.turned = self._turned()
         covered = covered_extents(group, self.spec)
         outputs = [
             Axis(f"i{k}", covered[k], lanes if k == vector else 0, tiles[k], position=k)
             for k in domain_order(group, slots)
         ]
-        self.outputs = _loop_order(outputs, self.dependence, self.plan)
+        self.outputs = _loop_order(outputs, self.dependence, self.plan, anchor, self._panel_bytes())
+        if self.turned is not None:
+            self.outputs = self.turned.axes(self.outputs)
         if not self.serial:
             choose_parallel(self.outputs, threads, split, summed_axes(group))
         self.reduced = [
@@ -136,12 +142,28 @@ class _Builder:
             and self._has_blocks(folds)
         ):
             statements = self._blocked()
+        elif self.turned is not None:
+            statements = nest(self.outputs, self._turned_tile)
         elif not folds and self.dependence.band is not None:
             statements = nest_inside(self.outputs, self.dependence.band, self._tile, self._filled)
         else:
             statements = clear_sums(self.composer, self.outputs)
             statements += nest(self.outputs, self._folded_tile if folds else self._tile)
         return make_kernel(self.group.name, self.composer, statements, self.lanes, self.serial)
+
+    def _panel_bytes(self) -> int:
+        """What a tile reads of the operand in its lanes."""
+        side = self.dependence.left if self.plan.vector in self.dependence.left else self.dependence.right
+        width = math.prod(self.plan.tiles[k] for k in range(self.rank) if k in side)
+        return width * self.lanes * math.prod(self.spec.reduce) * self.anchor.dtype.size
+
+    def _turned(self) -> Turned | None:
+        """How the plan's tiles are turned, if they are."""
+        vector = self.plan.vector
+        if vector is None:
+            return None
+        results = turned_axis(self.spec, self.dependence, vector, self.plan.tiles, self.lanes)
+        return None if results is None else Turned(vector, results, self.lanes)
 
     def _has_blocks(self, folds: bool) -> bool:
         """Whether the lanes go along a reduced axis, or there is another one to take blocks of."""
@@ -218,23 +240,59 @@ class _Builder:
             statements += [*sums.add(point), *self.composer.stores(point)]
         return statements + sums.end()
 
+    def _stores(self, points, totals) -> list[ir.Store]:
+        """The epilogue of a group that adds nothing up."""
+        return [s for s in self._finish(points, totals, None) if isinstance(s, ir.Store)]
+
     # ------------------------------------------------------------------ lanes along an output axis, or none
     def _tile(self, place: Point) -> list[ir.Statement]:
         points = place.combinations(range(self.rank))
         vector = self.plan.vector
         registers = self._registers(len(points), vector is not None)
         along = lane_of(points[0][vector]) if vector is not None else None
-        narrowed, inside = _narrow(self.anchor, self.spec, self.reduced, self.reduced, {}, points, along)
-        narrowed = _without_zeros(narrowed, self.dependence.zeros, points, along)
         results = self._finish(points, [ir.Read(r, along) for r in registers], along)
         hints = self._hints(place, results, len(points), along)
+        return self._sums(points, registers, along, hints) + results
+
+    def _sums(
+        self, points, registers, along: Var | None, hints: Callable[[Point], list[ir.Statement]]
+    ) -> list[ir.Statement]:
+        """The registers filled with the sums of a tile; `hints` are given in each step of the loops."""
+        narrowed, inside = _narrow(self.anchor, self.spec, self.reduced, self.reduced, {}, points, along)
+        narrowed = _without_zeros(narrowed, self.dependence.zeros, points, along)
 
         def inner(window: Point) -> list[ir.Statement]:
             sums = self._accumulate(points, registers, along, window.combinations(self.positions), inside)
             return hints(window) + sums
 
         statements: list[ir.Statement] = [ir.Assign(r, self._zero()) for r in registers]
-        return statements + nest(narrowed, inner) + results
+        return statements + nest(narrowed, inner)
+
+    def _broadcast(self, point: tuple[Index, ...], window: Index) -> ir.Scalar:
+        """The factor of a turned tile that does not vary along the lanes."""
+        assert self.turned is not None
+        left, right = operands(self.composer, self.anchor, self.spec, point, [window])
+        factor = right if self.turned.vector in self.dependence.left else left
+        assert factor is not None  # turned sums read no padding
+        return factor
+
+    def _turned_tile(self, place: Point) -> list[ir.Statement]:
+        assert self.turned is not None
+        lane = Var("sum_lane", self.lanes)
+        points = self.turned.points(place, lane)
+        registers = self._registers(len(points), True)
+        hints: Callable[[Point], list[ir.Statement]] = lambda window: []  # noqa: E731
+        if len(self.reduced) == 1:
+            hints = turned_fetches(
+                self.turned,
+                points[0],
+                lane,
+                self.reduced[0],
+                lambda at: self._stores([at], [self._zero()]),
+                self._broadcast,
+            )
+        sums = self._sums(points, registers, lane, hints)
+        return turned_tile(self.turned, points, registers, lane, sums, self._stores)
 
     def _filled(self, place: Point) -> list[ir.Statement]:
         """A tile outside the band of the results."""
@@ -524,11 +582,15 @@ def _multiply_add(x: ir.Scalar, y: ir.Scalar, z: ir.Scalar) -> ir.Scalar:
     return ir.Fma(x, y, z) if z.dtype.is_float else ir.Binary("add", ir.Binary("mul", x, y), z)
 
 
-def _loop_order(outputs: list[Axis], d: Dependence, plan: Plan) -> list[Axis]:
-    """Tiles of the vector operand outside, tiles of the broadcast operand inside: the wide panel stays in L1."""
+def _loop_order(outputs: list[Axis], d: Dependence, plan: Plan, anchor: Node, panel: int) -> list[Axis]:
+    """Tiles of the vector operand outside, tiles of the broadcast operand inside: the wide panel stays in L1. If it does not
+    fit, and the broadcast operand not in L2, the latter goes outside: it then is read from beyond L2 only once."""
     if plan.vector is None or plan.vector >= len(outputs):
         return outputs
-    wide = d.left if plan.vector in d.left else d.right
+    left, right = anchor.inputs
+    wide, other, narrow = (d.left, right, d.right) if plan.vector in d.left else (d.right, left, d.left)
+    if panel > NEAR_BYTES and other.type.bytes > CACHED_BYTES:
+        wide = narrow
     return sorted(outputs, key=lambda axis: axis.position not in wide)
 
 

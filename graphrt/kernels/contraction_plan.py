@@ -20,6 +20,7 @@ from ..ops.taps import ChosenTaps
 from ..ops.views import Pad
 from ..schedule.bands import Band, kept_share, tile_share, zero_band
 from ..schedule.group import Group
+from ..schedule.joining import accumulates_in_memory
 from .banded import results_band
 from .folding import covers_run
 from .space import SlotComposer, Slots, access, loads
@@ -44,13 +45,15 @@ CROWDED = {
 LANE_REDUCE = 12.0  # folding one accumulator's lanes at the end
 LANE_FOLD = 3.0  # the same together with others, into a vector of results
 RUN = 12.0  # the epilogue of such a vector
-STORE_VARYING = 16.0  # scattering one vector of results
+STORE_VARYING = 16.0  # gathering or scattering one vector of results, or of what their epilogue reads
+TURN = 4.5  # turning squares of sums in registers, per vector
 SELECT = {16: 0.5, 8: 1.3, 4: 1.0}  # choosing between two vectors, lane by lane
 SELECTED_LOAD = {16: 1.0}  # a load of something to choose from: it is not part of a multiply-add
 LOOKUP = {16: 0.5, 8: 1.0}  # one element of a vector register for every lane
 SPARSE_GAIN = 0.9  # sums over windows must cost less than this part of sums over pixels
 PEEL_GAIN = 0.01  # part of the products that are with padding from which edges get code of their own
 EDGE_TEST = 4.0  # a tile whose reads must be tested against the operand's edges one by one
+NEAR_BYTES = 24 << 10  # of an L1 cache, for a panel that many tiles read
 BLOCK_BYTES = 3 << 18  # operands of one block, where a contraction goes block by block: half the cache
 PREFETCH_WORK = 1024  # vector FMAs of a tile that leave time to fetch its epilogue's operands meanwhile
 PREFETCH_SHARE = 0.5  # of a tile's time in which that is asked for
@@ -108,6 +111,10 @@ class Dependence:
     window: tuple[int, int] | None = None  # of the last two output axes: tiles hold whole ones
     zeros: tuple[Zeros, ...] = ()
     band: Band | None = None
+    may_turn: bool = False  # squares of sums may be turned in registers before the epilogue
+    apart: tuple[
+        int, ...
+    ] = ()  # by output position: vectors the epilogue would gather or scatter lane by lane
 
 
 def operands(
@@ -193,6 +200,7 @@ def analyse(group: Group, spec: Contraction, slots: Slots, lanes: int) -> Depend
         )
 
     touch = []
+    apart: list[int] = []
     for k, extent in enumerate(extents):
         lane = Var("lane", lanes)
         split = list(plain)
@@ -208,10 +216,11 @@ def analyse(group: Group, spec: Contraction, slots: Slots, lanes: int) -> Depend
         touches = [worst(value) for value in operands(probe, anchor, spec, points[0], split[rank:])]
         if k < len(spec.output):
             probe.overrides = {(anchor, p): ir.Constant(0, anchor.dtype) for p in points}
-            kinds = [
-                access(s.address, lane) for p in results_of(points, group.window) for s in probe.stores(p)
-            ]
+            stores = [s for p in results_of(points, group.window) for s in probe.stores(p)]
+            kinds = [access(s.address, lane) for s in stores]
             touches.append(next((x for x in ("varying", "contiguous", "uniform") if x in kinds), "uniform"))
+            reads = loads(s.value for s in stores)
+            apart.append(kinds.count("varying") + sum(access(r.address, lane) == "varying" for r in reads))
         else:
             touches.append("uniform")
         touch.append(tuple(touches))
@@ -220,7 +229,23 @@ def analyse(group: Group, spec: Contraction, slots: Slots, lanes: int) -> Depend
     patches = op if isinstance(op, WindowPatches | ChosenTaps) else None
     sides = positions(left), positions(right)
     known = patches, group.window, _zeros(anchor, spec, plain), results_band(group)
-    return Dependence(*sides, tuple(touch), unrolled, looped, *known)  # type: ignore[arg-type]
+    plain_sums = spec.step is None and patches is None and group.window is None and not unrolled | looped
+    plain_stores = not group.sums and {4} == {n.dtype.size for n in group.stores}
+    may_turn = plain_sums and plain_stores and not accumulates_in_memory(anchor)
+    return Dependence(*sides, tuple(touch), unrolled, looped, *known, may_turn, tuple(apart))  # type: ignore[arg-type]
+
+
+def turned_axis(
+    spec: Contraction, d: Dependence, vector: int, tiles: tuple[int, ...], lanes: int
+) -> int | None:
+    """The output axis along which a tile's results lie side by side, where they do not along the lanes: tiles that hold
+    as many indices of it as there are lanes turn their sums in registers (turned.py). None: results are stored as they
+    are."""
+    rank = len(spec.output)
+    if not d.may_turn or vector >= rank or d.touch[vector][2] != "varying" or spec.output[vector] % lanes:
+        return None
+    fitting = (k for k in range(rank) if k != vector and tiles[k] == lanes and not spec.output[k] % lanes)
+    return next((k for k in fitting if d.touch[k][2] == "contiguous"), None)
 
 
 def _zeros(anchor: Node, spec: Contraction, plain: list[Index]) -> tuple[Zeros, ...]:
@@ -440,7 +465,8 @@ def _cost(spec: Contraction, d: Dependence, vector: int, tiles: tuple[int, ...],
         else:
             finish += tile * LANE_REDUCE
     elif touch_out == "varying":
-        finish += tile * STORE_VARYING
+        turns = turned_axis(spec, d, vector, tiles, lanes) is not None
+        finish += tile * (TURN if turns else STORE_VARYING * max(1, d.apart[vector]))
     total = 1.0
     for k in range(rank):
         units = _units(extents[k], lanes, k == vector)

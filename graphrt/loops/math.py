@@ -14,6 +14,8 @@ Largest error, in units in the last place of the exact value (asserted by tests/
     erf                 1.5      3.0
     rsqrt               1.6      1.6
     sin, cos            1.5      1.6
+    normal_density      relative: (1 + x^2) times 1.6 half units
+    normal_cdf          absolute: 1 unit of 1.0; relative for x > -5: (1 + x^2) times 4 half units
     pow                 0.6      1.5
     rem                 exact    exact
     floor_div           0.5      0.5     of the exact quotient's floor, while |x / y| < 2^53
@@ -371,7 +373,9 @@ _UNARY: dict[str, Callable[[Format, Scalar], Scalar]] = {
     "erf": erf, "rsqrt": rsqrt, "sin": sin, "cos": cos,
 }  # fmt: skip
 
-UNARY_FUNCTIONS = (*_UNARY, "sign")
+_NORMAL = {"normal_cdf": "cdf", "normal_density": "density"}  # functions of math_normal.py
+
+UNARY_FUNCTIONS = (*_UNARY, *_NORMAL, "sign")
 BINARY_FUNCTIONS = ("pow", "rem", "floor_div")
 
 
@@ -382,13 +386,18 @@ def expand(name: str, x: Scalar) -> Scalar:
     """
     if name == "sign":
         return _sign(x)
-    if name not in _UNARY:
+    function = _UNARY.get(name)
+    if name in _NORMAL:
+        from . import math_normal  # it builds on the functions of this module
+
+        function = getattr(math_normal, _NORMAL[name])
+    if function is None:
         raise CompileError(
             f"no native code for the function {name!r}", expected=", ".join(UNARY_FUNCTIONS), given=name
         )
     if x.dtype in (dtypes.float16, dtypes.bfloat16):
-        return Cast(_UNARY[name](F32, Cast(x, dtypes.float32)), x.dtype)
-    return _UNARY[name](format_of(name, x.dtype), x)
+        return Cast(function(F32, Cast(x, dtypes.float32)), x.dtype)
+    return function(format_of(name, x.dtype), x)
 
 
 def expand_binary(name: str, x: Scalar, y: Scalar) -> Scalar:

@@ -7,6 +7,7 @@ views are in `view_emitters.py`, contractions, pooling and losses in `network_em
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -112,6 +113,25 @@ def _log1p(writer: Writer, node: SymbolicNode) -> str:
 @emitter("expm1")
 def _expm1(writer: Writer, node: SymbolicNode) -> str:
     return writer.emit("Sub", writer.emit("Exp", *operands(writer, node)), _one(writer, node))
+
+
+@emitter("normal_cdf")
+def _normal_cdf(writer: Writer, node: SymbolicNode) -> str:
+    def number(value: float) -> str:
+        return writer.constant(value, node.dtype.numpy)
+
+    erf = writer.emit("Erf", writer.emit("Mul", *operands(writer, node), number(math.sqrt(0.5))))
+    return writer.emit("Mul", writer.emit("Add", erf, number(1)), number(0.5))
+
+
+@emitter("normal_density")
+def _normal_density(writer: Writer, node: SymbolicNode) -> str:
+    def number(value: float) -> str:
+        return writer.constant(value, node.dtype.numpy)
+
+    (x,) = operands(writer, node)
+    power = writer.emit("Exp", writer.emit("Mul", writer.emit("Mul", x, x), number(-0.5)))
+    return writer.emit("Mul", power, number(math.sqrt(0.5 / math.pi)))
 
 
 @emitter("floor_div")

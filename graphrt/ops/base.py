@@ -34,7 +34,8 @@ class ElementBuilder(Protocol):
     def constant(self, value: float | int | bool, dtype: Any) -> Scalar: ...
 
     def unary(self, name: str, x: Scalar) -> Scalar:
-        """neg abs sign exp exp2 expm1 log log1p tanh sigmoid erf sqrt rsqrt floor ceil round trunc sin cos not"""
+        """neg abs sign exp exp2 expm1 log log1p tanh sigmoid erf sqrt rsqrt floor ceil round trunc sin cos not
+        normal_cdf normal_density"""
 
     def binary(self, name: str, x: Scalar, y: Scalar) -> Scalar:
         """add sub mul div(float) floor_div rem pow min max | eq ne lt le gt ge (-> bool) | and or xor shl shr (bits

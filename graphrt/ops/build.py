@@ -34,6 +34,8 @@ from .build_activations import (
     hard_swish,
     leaky_relu,
     mish,
+    normal_cdf,
+    normal_density,
     relu6,
     silu,
     softplus,
@@ -195,5 +197,5 @@ PUBLIC = (
 
 __all__ = [
     *PUBLIC, "FAMILIES", "PUBLIC", "Operand", "as_node", "common_dtype", "constant", "fits", "iota", "largest_finite",
-    "limits", "lowest", "operands", "pad_interior", "promoted", "slice_static", "swap_last_axes", "unbroadcast",
+    "limits", "lowest", "normal_cdf", "normal_density", "operands", "pad_interior", "promoted", "slice_static", "swap_last_axes", "unbroadcast",
 ]  # fmt: skip

@@ -27,6 +27,16 @@ def gelu(x: Operand, approximate: str = "none") -> Node:
     return apply(activations.Gelu(approximate), *promoted(x, floating=True))
 
 
+def normal_cdf(x: Operand) -> Node:
+    """The distribution function of the standard normal distribution."""
+    return apply(activations.NormalCdf(), *promoted(x, floating=True))
+
+
+def normal_density(x: Operand) -> Node:
+    """The density of the standard normal distribution: exp(-x^2 / 2) / sqrt(2 pi)."""
+    return apply(activations.NormalDensity(), *promoted(x, floating=True))
+
+
 def silu(x: Operand) -> Node:
     """x * sigmoid(x)."""
     (x,) = promoted(x, floating=True)

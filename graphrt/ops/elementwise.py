@@ -53,7 +53,9 @@ class _Unary(Elementwise, abstract=True):
         return b.unary(self.rule, *x)
 
 
-class _FloatUnary(_Unary, abstract=True):
+class FloatUnary(_Unary, abstract=True):
+    """One operand, of a float type."""
+
     kinds = ("float",)
 
 
@@ -247,7 +249,7 @@ class Sign(_Unary):
 
 
 @dataclass(frozen=True)
-class Exp(_FloatUnary):
+class Exp(FloatUnary):
     """e ** x."""
 
     ufunc, rule, onnx = np.exp, "exp", "Exp"
@@ -257,7 +259,7 @@ class Exp(_FloatUnary):
 
 
 @dataclass(frozen=True)
-class Log(_FloatUnary):
+class Log(FloatUnary):
     """The natural logarithm."""
 
     ufunc, rule, onnx = np.log, "log", "Log"
@@ -267,7 +269,7 @@ class Log(_FloatUnary):
 
 
 @dataclass(frozen=True)
-class Log1p(_FloatUnary):
+class Log1p(FloatUnary):
     """log(1 + x), exact for small x."""
 
     ufunc, rule = np.log1p, "log1p"
@@ -277,7 +279,7 @@ class Log1p(_FloatUnary):
 
 
 @dataclass(frozen=True)
-class Expm1(_FloatUnary):
+class Expm1(FloatUnary):
     """exp(x) - 1, exact for small x."""
 
     ufunc, rule = np.expm1, "expm1"
@@ -287,7 +289,7 @@ class Expm1(_FloatUnary):
 
 
 @dataclass(frozen=True)
-class Sqrt(_FloatUnary):
+class Sqrt(FloatUnary):
     """The square root."""
 
     ufunc, rule, onnx = np.sqrt, "sqrt", "Sqrt"
@@ -297,7 +299,7 @@ class Sqrt(_FloatUnary):
 
 
 @dataclass(frozen=True)
-class Rsqrt(_FloatUnary):
+class Rsqrt(FloatUnary):
     """1 / sqrt(x)."""
 
     rule = "rsqrt"
@@ -311,7 +313,7 @@ class Rsqrt(_FloatUnary):
 
 
 @dataclass(frozen=True)
-class Tanh(_FloatUnary):
+class Tanh(FloatUnary):
     """The hyperbolic tangent."""
 
     ufunc, rule, onnx = np.tanh, "tanh", "Tanh"
@@ -321,7 +323,7 @@ class Tanh(_FloatUnary):
 
 
 @dataclass(frozen=True)
-class Sigmoid(_FloatUnary):
+class Sigmoid(FloatUnary):
     """1 / (1 + exp(-x))."""
 
     rule, onnx = "sigmoid", "Sigmoid"
@@ -338,7 +340,7 @@ _erf = np.frompyfunc(math.erf, 1, 1)
 
 
 @dataclass(frozen=True)
-class Erf(_FloatUnary):
+class Erf(FloatUnary):
     """The error function 2 / sqrt(pi) * integral of exp(-t^2) from 0 to x."""
 
     ufunc, rule, onnx = _erf, "erf", "Erf"
@@ -349,7 +351,7 @@ class Erf(_FloatUnary):
 
 
 @dataclass(frozen=True)
-class Sin(_FloatUnary):
+class Sin(FloatUnary):
     """The sine of radians."""
 
     ufunc, rule, onnx = np.sin, "sin", "Sin"
@@ -359,7 +361,7 @@ class Sin(_FloatUnary):
 
 
 @dataclass(frozen=True)
-class Cos(_FloatUnary):
+class Cos(FloatUnary):
     """The cosine of radians."""
 
     ufunc, rule, onnx = np.cos, "cos", "Cos"
@@ -368,7 +370,7 @@ class Cos(_FloatUnary):
         return (build.neg(build.mul(g, build.sin(x[0]))),)
 
 
-class _Rounding(_FloatUnary, abstract=True):
+class _Rounding(FloatUnary, abstract=True):
     """Piecewise constant: no gradient."""
 
     def vjp(self, g: Node, y: Node, *x: Node) -> tuple[None]:

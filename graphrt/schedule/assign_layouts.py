@@ -30,6 +30,7 @@ from .storage import stored_nodes
 
 MINIMUM_FILL = 0.5  # the axis must fill at least this part of its lanes
 MINIMUM_WORK = 0.02  # sets that carry less of the step's contraction work stay row-major
+TURN_PER_COPY = 1.0  # turning a vector of results in registers, over copying a vector of an operand
 
 AxisKey = tuple[Node, int]
 
@@ -213,11 +214,12 @@ def _insert_copies(graph: Graph, lanes: int, stored: set[Node], lane_axis: dict[
             return row_major(node.type.rank)
         return lanes_of(node.type.rank, lane_axis[node], lanes)
 
-    demands = {
-        node: _demands(node, lanes, layout_of, stored, lane_axis)
-        for node in graph.nodes()
-        if isinstance(node.op, ContractionOp)
-    }
+    demands = {}
+    for node in graph.nodes():
+        if isinstance(node.op, ContractionOp):
+            vector = lane_axis.get(node, node.type.rank - 1)
+            usual = _demands(node, vector, lanes, layout_of, stored)
+            demands[node] = _cheaper_demands(node, vector, usual, lanes, layout_of, stored)
     result = Layouts(graph)
     copies: dict[tuple[Node, Layout], Node] = {}
     new_of: dict[Node, Node] = {n: n for n in graph.inputs}
@@ -259,12 +261,52 @@ def _replace_base(node: Node, base: Node, replacement: Node) -> Node:
     return Node(node.op, (inner, *node.inputs[1:]), node.type, node.source)
 
 
-def _demands(
-    node: Node, lanes: int, layout_of: Callable[[Node], Layout], stored: set[Node], lane_axis: dict[Node, int]
-) -> dict[int, tuple[Node, Layout]]:
-    """Operands this contraction wants in another layout: operand -> (stored node, wanted layout).
+Demands = dict[int, tuple[Node, Layout]]  # operand -> stored node, wanted layout
 
-    The output's lane axis (or its last axis, where it has none) becomes the vector axis; the operand that carries it
+
+def _cheaper_demands(
+    node: Node,
+    vector: int,
+    usual: Demands,
+    lanes: int,
+    layout_of: Callable[[Node], Layout],
+    stored: set[Node],
+) -> Demands:
+    """What the contraction wants if its lanes go along the other operand's axis, where that operand is so much smaller that
+    turning squares of results in registers (kernels/turned.py) pays; else `usual`."""
+    if len(usual) != 1 or node.dtype.size != 4 or node.shape[vector] % lanes:
+        return usual
+    spec = node.op.contraction([n.type for n in node.inputs])  # type: ignore[attr-defined]
+    if spec.step is not None or isinstance(node.inputs[0].op, WindowPatches):
+        return usual
+    ((carrier, (base, _)),) = usual.items()
+    output = [as_index(Var(f"i{k}", e)) for k, e in enumerate(spec.output)]
+    reduced = [as_index(Var(f"r{k}", e)) for k, e in enumerate(spec.reduce)]
+    reads = [index_of(output, reduced) for index_of in (spec.left_index, spec.right_index)]
+    used = [frozenset().union(*(as_index(i).vars() for i in at)) for at in reads]
+    best, least = usual, float(base.type.size)
+    for other, index in enumerate(output):
+        (var,) = index.vars() or (None,)
+        if (
+            other == vector
+            or var in used[carrier]
+            or var not in used[1 - carrier]
+            or node.shape[other] % lanes
+        ):
+            continue
+        demands = _demands(node, other, lanes, layout_of, stored)
+        cost = sum(b.type.size for b, _ in demands.values()) + TURN_PER_COPY * node.type.size
+        if carrier not in demands and cost < least:
+            best, least = demands, cost
+    return best
+
+
+def _demands(
+    node: Node, vector: int, lanes: int, layout_of: Callable[[Node], Layout], stored: set[Node]
+) -> Demands:
+    """Operands this contraction wants in another layout.
+
+    The output axis `vector` (its lane axis, or its last axis where it has none) carries the lanes; the operand that carries it
     must be contiguous along it. Outputs with a short last axis (the kernel columns of a convolution's weight gradient)
     are left alone: their strategy keeps lanes along the reduced samples and folds them once at the end.
     """
@@ -273,7 +315,6 @@ def _demands(
     if isinstance(node.inputs[0].op, WindowPatches):
         return _patch_demands(node, lanes, layout_of, stored)
     spec = op.contraction([n.type for n in node.inputs])
-    vector = lane_axis.get(node, node.type.rank - 1)
     extent = node.shape[vector]
     if extent < SHORT_AXIS or not all(spec.reduce) or not all(spec.output):
         return {}

@@ -14,7 +14,7 @@ from ..ops.base import ContractionOp, ElementOp, TiledProductOp, ViewOp
 # Heuristics of fusion, in one place.
 EXPENSIVE = {
     "exp": 12, "log": 14, "log1p": 18, "expm1": 16, "tanh": 16, "sigmoid": 14, "erf": 20, "pow": 30, "sin": 20,
-    "cos": 20, "sqrt": 6, "rsqrt": 6, "div": 4, "remainder": 8, "floor_div": 8,
+    "cos": 20, "normal_cdf": 24, "normal_density": 12, "sqrt": 6, "rsqrt": 6, "div": 4, "remainder": 8, "floor_div": 8,
 }  # fmt: skip
 RECOMPUTE_LIMIT = 1.5  # an element may be recomputed when the extra work stays below this
 STREAMED_LIMIT = 8.0  # the same where storing it would cost a pass through main memory, and no read is saved

@@ -51,3 +51,37 @@ def test_nothing_joins_the_scatter_kernel():
     assert not any(
         n.op.name == "mul" and not g.anchor for g in groups[: groups.index(scatter)] for n in g.stores
     )
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("shape, columns", [((3, 32), (48,)), ((64,), (2, 16))])
+def test_updates_with_indices_in_lanes_are_turned(shape, columns, threads):
+    """What a product leaves with tokens in lanes, added up by token."""
+    width, count = int(np.prod(columns)), int(np.prod(shape))
+    indices = input_node("indices", TensorType(shape, int32))
+    x = input_node("x", TensorType((count, 40), float32))
+    weight = input_node("weight", TensorType((40, width), float32))
+    table = input_node("table", TensorType((9, *columns), float32), kind="state")
+    product = build.matmul(build.tanh(x), weight)
+    updates = build.mul(build.reshape(product, (*shape, *columns)), 0.5)
+    value = build.sub(table, build.scatter_add(indices, updates, 9))
+    graph = Graph((indices, x, weight, table), (build.reduce_sum(build.square(product)),), {table: value})
+    kernels = []
+    lower(
+        optimize(graph),
+        threads=threads,
+        record=lambda stage, result: kernels.extend(result) if stage == "loops" else None,
+    )
+    (scatter,) = [kernel for kernel in kernels if "scatter_add" in kernel.name]
+    assert "transpose" in str(scatter)
+    arrays = (
+        RNG.integers(-1, 10, shape).astype(np.int32),
+        RNG.standard_normal((count, 40)).astype(np.float32),
+        RNG.standard_normal((40, width)).astype(np.float32),
+    )
+    state = RNG.standard_normal((9, *columns)).astype(np.float32)
+    expected = state.astype(np.float64)
+    terms = 0.5 * (np.tanh(arrays[1].astype(np.float64)) @ arrays[2]).reshape(*shape, *columns)
+    np.subtract.at(expected, np.clip(arrays[0], 0, 8), terms)
+    compile_graph(graph, threads=threads)(*arrays, state={"table": state})
+    np.testing.assert_allclose(state, expected, rtol=1e-4, atol=1e-4)

@@ -29,6 +29,12 @@ FUNCTIONS = {
     "sin": (np.sin, 1.5, 1.6),
     "cos": (np.cos, 1.5, 1.6),
 }
+# exact functions whose errors have bounds of another kind, see test_normal_distribution
+NORMAL = {
+    "normal_density": lambda x: np.exp(-x * x / 2) / math.sqrt(2 * math.pi),
+    "normal_cdf": np.vectorize(lambda x: 0.5 * math.erfc(-x * math.sqrt(0.5)), otypes=[float]),
+}
+EXACT = {name: function for name, (function, *_) in FUNCTIONS.items()} | NORMAL
 WIDE = {np.float32: np.float64, np.float64: np.longdouble}
 SPECIAL = [
     0.0,
@@ -175,13 +181,43 @@ def test_error_in_units_in_the_last_place(name, dtype):
     assert off[worst] <= bound, f"{name}({x[worst]!r}): {off[worst]} units off {exact[worst]!r}"
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@formats
+def test_normal_distribution(dtype):
+    """The relative error grows with x^2, as that of x^2 in the exponent; see the docstring of loops/math.py."""
+    rng = np.random.default_rng(4)
+    x = np.concatenate([rng.normal(size=20_000) * 2, rng.uniform(-12, 12, 20_000)]).astype(dtype)
+    wide, unit = (
+        x.astype(WIDE[dtype]),
+        float(np.finfo(dtype).eps / 2),
+    )  # math.erfc takes a float64 in any case
+    for name, tolerance in (("normal_density", 1.6), ("normal_cdf", 4.0)):
+        exact = NORMAL[name](wide)
+        relative = np.abs(run(name, x) - exact) / exact / unit
+        near = wide > -5 if name == "normal_cdf" else np.full(x.shape, True)
+        bound = tolerance * (1 + wide * wide)
+        assert (relative <= bound)[near].all(), (name, x[near][np.argmax((relative / bound)[near])])
+    absolute = np.abs(run("normal_cdf", x) - NORMAL["normal_cdf"](wide))
+    assert absolute.max() <= 2.0 * unit
+
+
+@formats
+def test_the_tails_of_the_normal_distribution_vanish(dtype):
+    info = np.finfo(dtype)
+    far = np.array([-40, -1e4, -1e10, -float(info.max) / 2, info.min, -np.inf], dtype)
+    np.testing.assert_array_equal(run("normal_density", far), 0)
+    np.testing.assert_array_equal(run("normal_density", -far), 0)
+    np.testing.assert_array_equal(run("normal_cdf", far), 0)
+    np.testing.assert_array_equal(run("normal_cdf", -far), 1)
+
+
+@pytest.mark.parametrize("name", EXACT)
 @formats
 def test_signs_of_zeros_and_special_values(name, dtype):
     x = np.array([0.0, -0.0, math.inf, -math.inf, math.nan], dtype)
     with np.errstate(all="ignore"):
-        expected = np.asarray(FUNCTIONS[name][0](x)).astype(dtype)
-    np.testing.assert_array_equal(run(name, x), expected)
+        expected = np.asarray(EXACT[name](x)).astype(dtype)
+    exact = name not in NORMAL  # of these only the limits are
+    np.testing.assert_allclose(run(name, x), expected, rtol=0 if exact else 4 * np.finfo(dtype).eps)
     number = ~np.isnan(expected)
     np.testing.assert_array_equal(np.signbit(run(name, x))[number], np.signbit(expected)[number])
 
@@ -197,7 +233,7 @@ def test_nan_payloads_stay_nan(dtype):
         dtype
     )
     assert np.isnan(x).all()
-    for name in FUNCTIONS:
+    for name in EXACT:
         assert np.isnan(run(name, x)).all(), name
 
 
@@ -340,7 +376,14 @@ def test_only_primitives_and_the_operands_type(name, dtype):
 
 @pytest.mark.parametrize(
     ("name", "divisions", "operations"),
-    [("exp", 0, 25), ("log", 0, 34), ("tanh", 1, 35), ("sigmoid", 1, 23), ("erf", 0, 37)],
+    [
+        ("exp", 0, 25),
+        ("log", 0, 34),
+        ("tanh", 1, 35),
+        ("sigmoid", 1, 23),
+        ("erf", 0, 37),
+        ("normal_cdf", 1, 40),
+    ],
 )
 def test_hot_functions_stay_short(name, divisions, operations):
     tree = loop_math.expand(name, ir.Read(ir.Register("x", dtypes.float32, True)))

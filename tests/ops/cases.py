@@ -435,6 +435,10 @@ for axis, shape in ((1, (3, 7)), (2, (2, 3, 19)), (1, (2, 3, 4)), (0, (6,)), (2,
     gamma, beta = Operand(shape[axis:], domain="nonzero"), Operand(shape[axis:])
     case(normalization.LayerNorm(axis, 1e-2), Operand(shape), gamma, beta)
     case(normalization.LayerNorm(axis, 1e-2), Operand(shape), gamma, note="no shift")
+for op in (activations.NormalCdf(), activations.NormalDensity()):
+    for operand in over((), (17,)):
+        case(op, *operand)
+    case(op, Operand((3, 2)), types=HALVES, gradient=False, note="half")
 for approximate in ("none", "tanh"):
     for operand in over((), (37,), (3, 4)):
         case(activations.Gelu(approximate), *operand)

@@ -63,6 +63,8 @@ UNARY = {
     "log": np.log, "log1p": np.log1p, "tanh": np.tanh, "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "erf": math.erf,
     "sqrt": np.sqrt, "rsqrt": lambda x: 1 / np.sqrt(x), "floor": np.floor, "ceil": np.ceil, "round": np.rint,
     "trunc": np.trunc, "sin": np.sin, "cos": np.cos, "not": np.logical_not,
+    "normal_cdf": lambda x: 0.5 * math.erfc(-x * math.sqrt(0.5)),
+    "normal_density": lambda x: np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi),
 }  # fmt: skip
 BINARY = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "floor_div": np.floor_divide,
