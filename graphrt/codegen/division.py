@@ -28,19 +28,9 @@ from ..loops import ir
 from ..schedule import work
 from ..schedule.group import Group
 from ..schedule.plan import Schedule, Slot
-from .barriers import PRIVATE, Access, Accesses, Region, Who, conflict
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """One kernel of the step: its `slots` in the order of its buffers, who runs it, and how long one thread would
-    take for all of it."""
-
-    group: Group
-    kernel: ir.Kernel
-    slots: Sequence[Slot]
-    who: Who
-    nanoseconds: float
+from .barriers import PRIVATE, Access, Accesses, Region, conflict
+from .parts import Part, part_of
+from .sharing import is_movable, with_less_sharing
 
 
 @dataclass(frozen=True)
@@ -82,7 +72,8 @@ def division_for(
     kernels that will be part of the step as soon as they are built.
 
     In a single call threads must first be woken, so that a step has to be larger than in a sink. In large steps a barrier
-    is nothing beside a kernel, and the strategies' own division is good enough.
+    is nothing beside a kernel, and the strategies' own division is good enough, but for sweeps that mostly wait for each
+    other's cache lines.
     """
 
     def table(threads: int) -> KernelTable:
@@ -106,16 +97,23 @@ def as_built(
     threads: int,
     on_kernel: Callable[[ir.Kernel], Any] | None = None,
 ) -> Division:
-    """All kernels in the schedule's order, each as its strategy divides it."""
+    """All kernels in the schedule's order, each as its strategy divides it, but for sweeps (`sharing.py`)."""
+
+    def chosen(part: Part) -> None:
+        if on_kernel is not None:
+            on_kernel(part.kernel)
+
     parts = []
     for group in schedule.groups:
-        kernel, slots = table.kernel(group)
-        if on_kernel is not None:
-            on_kernel(kernel)
-        part = _part(group, kernel, slots, work.group_nanoseconds(group, schedule.slots))
-        parts.append(part if threads > 1 else replace(part, who="each"))
+        part = part_of(group, *table.kernel(group), work.group_nanoseconds(group, schedule.slots))
+        part = part if threads > 1 else replace(part, who="each")
+        if not is_movable(part):
+            chosen(part)
+        parts.append(part)
+    accesses = Accesses(threads)
+    parts, private = with_less_sharing(parts, table, accesses, chosen)
     time = sum(part.nanoseconds for part in parts)
-    return Division((tuple(parts),), frozenset(), time, time, Accesses(threads))
+    return Division((tuple(parts),), private, time, time, accesses)
 
 
 def divide(schedule: Schedule, table: KernelTable, threads: int) -> Division:
@@ -132,7 +130,7 @@ class _Kernels:
         self.groups, self.slots, self.table, self.threads = schedule.groups, schedule.slots, table, threads
         self.accesses = Accesses(threads)
         times = {group: work.group_nanoseconds(group, self.slots) for group in self.groups}
-        self.whole = {group: _part(group, *table.kernel(group), times[group]) for group in self.groups}
+        self.whole = {group: part_of(group, *table.kernel(group), times[group]) for group in self.groups}
         self.touched = {group: _touches(part) for group, part in self.whole.items()}
         own = {slot for part in self.whole.values() for slot in part.slots if slot.kind != "data"}
         self.is_near = sum(slot.bytes for slot in own) <= work.NEAR_BYTES
@@ -227,7 +225,7 @@ class _Divider:
             if extent >= self._kernels.threads:
                 built = self._kernels.table.split_kernel(group, axis)
                 if built is not None:
-                    part = _part(group, *built, self._kernels.whole[group].nanoseconds)
+                    part = part_of(group, *built, self._kernels.whole[group].nanoseconds)
                     if not conflict(self._pending, self._accesses(part)):
                         found.append(part)
         return bool(found) and self._add(min(found, key=self._touched_lines) if found[1:] else found[0])
@@ -270,11 +268,6 @@ class _Divider:
         self._private |= {slot for p in wanted for slot in self._kernels.stored(p)}
         self._phase, self._pending = [], []
         return all(self._add(p) for p in parts)
-
-
-def _part(group: Group, kernel: ir.Kernel, slots: Sequence[Slot], nanoseconds: float) -> Part:
-    """A kernel as its strategy wants it run."""
-    return Part(group, kernel, slots, "first" if kernel.serial else "all", nanoseconds)
 
 
 def _touches(part: Part) -> set[tuple[Slot, bool]]:

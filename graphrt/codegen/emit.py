@@ -169,8 +169,10 @@ class FunctionEmitter(ScalarEmitter):
         self.vector_variable, self.active = outer
 
     def _bounds(self, loop: ir.Loop) -> tuple[str, str]:
-        """The first value of the variable, and the first that it no longer takes."""
-        if loop.kind == "parallel":
+        """The first value of the variable, and the first that it no longer takes (`spans.share`)."""
+        if loop.kind == "parallel" and loop.var.extent == 1:
+            low, high = self.call(I64, "llvm.umin.i64", Value("%tid", I64), Value("1", I64)).text, "1"
+        elif loop.kind == "parallel":
             low = self._chunk(loop.var.extent, "%tid")
             high = self._chunk(loop.var.extent, self.instruction("add i64 %tid, 1"))
         else:

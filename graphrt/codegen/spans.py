@@ -4,7 +4,8 @@ In: a kernel, how many threads run it. Out: for every buffer, apart for reads an
 ranges in ascending order that together hold every byte the thread may touch. They may hold more (where bounds of loops,
 masks or positions depend on data, and where there would be too many ranges), never less.
 
-A parallel loop gives thread t of n the iterations extent * t // n up to extent * (t + 1) // n. Addresses are sums of
+A parallel loop gives thread t of n the iterations extent * t // n up to extent * (t + 1) // n, so that the last threads
+have the larger shares; a single iteration, such as the rest behind whole tiles, is thread 0's. Addresses are sums of
 multiples of loop variables, so the bytes of one access are a range per combination of the outer variables:
 
     [4][64][16] floats, second axis split over 2 threads     thread 0: 0..2047, 4096..6143, 8192..10239, ...
@@ -54,6 +55,13 @@ class KernelSpans:
         return self._known[key]
 
 
+def share(extent: int, thread: int, threads: int) -> tuple[int, int]:
+    """The iterations of a parallel loop that one of the threads runs: the first, and the one behind the last."""
+    if extent == 1:
+        return (0, 1) if thread == 0 else (1, 1)
+    return extent * thread // threads, extent * (thread + 1) // threads
+
+
 def _by_thread(
     terms: Terms,
     constants: set[int],
@@ -71,7 +79,7 @@ def _by_thread(
             whole = whole or _bytes(terms, constants, size, limit, active)
             yield whole
             continue
-        first, end = (parallel.extent * t // threads for t in (thread, thread + 1))
+        first, end = share(parallel.extent, thread, threads)
         if first == end:
             yield ()
             continue

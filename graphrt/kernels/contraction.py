@@ -19,22 +19,19 @@ from dataclasses import replace
 
 from ..ir import Node
 from ..loops import ir
-from ..loops.index import Index, Var, as_index, unravel
+from ..loops.index import Index, Var, as_index
 from ..ops.base import Contraction, ContractionOp
 from ..schedule.costs import CACHED_BYTES, operand_bytes
 from ..schedule.group import Group
 from ..schedule.joining import accumulates_in_memory
-from .banded import constant_stores, ends_over, nest_inside
+from .banded import constant_stores, nest_inside
 from .contraction_plan import (
     BLOCK_BYTES,
     NEAR_BYTES,
-    PREFETCH_SHARE,
-    PREFETCH_WORK,
     SPLIT_COST,
     SPLIT_SLACK,
     Dependence,
     Plan,
-    Zeros,
     analyse,
     operands,
     padded_ends,
@@ -43,16 +40,16 @@ from .contraction_plan import (
     unroll_of,
 )
 from .folding import Run, fold, over_run, runs, side_by_side
+from .narrowing import narrow, without_zeros
 from .partial_sums import Sums, clear_sums, summed_axes
 from .plan_choice import PlanChoice, cheapest
-from .prefetch import fetches, rows_of, touched
+from .prefetch import EpilogueFetcher
 from .space import (
     SERIAL_WORK,
     Axis,
     Point,
     SlotComposer,
     Slots,
-    access,
     accumulator_type,
     choose_parallel,
     digits_of,
@@ -251,15 +248,16 @@ class _Builder:
         registers = self._registers(len(points), vector is not None)
         along = lane_of(points[0][vector]) if vector is not None else None
         results = self._finish(points, [ir.Read(r, along) for r in registers], along)
-        hints = self._hints(place, results, len(points), along)
+        fetcher = EpilogueFetcher(self.composer, self.reduced, self.rank, vector, self.lanes, self._zero())
+        hints = fetcher.hints(place, results, len(points), along)
         return self._sums(points, registers, along, hints) + results
 
     def _sums(
         self, points, registers, along: Var | None, hints: Callable[[Point], list[ir.Statement]]
     ) -> list[ir.Statement]:
         """The registers filled with the sums of a tile; `hints` are given in each step of the loops."""
-        narrowed, inside = _narrow(self.anchor, self.spec, self.reduced, self.reduced, {}, points, along)
-        narrowed = _without_zeros(narrowed, self.dependence.zeros, points, along)
+        narrowed, inside = narrow(self.anchor, self.spec, self.reduced, self.reduced, {}, points, along)
+        narrowed = without_zeros(narrowed, self.dependence.zeros, points, along)
 
         def inner(window: Point) -> list[ir.Statement]:
             sums = self._accumulate(points, registers, along, window.combinations(self.positions), inside)
@@ -299,53 +297,6 @@ class _Builder:
         return [
             s for point in place.combinations(range(self.rank)) for s in constant_stores(self.composer, point)
         ]
-
-    def _hints(
-        self, place: Point, results: list[ir.Statement], tile: int, along: Var | None
-    ) -> Callable[[Point], list[ir.Statement]]:
-        """What to fetch for the results of a tile in each step of its loops over reduced axes."""
-        if along is not None and len(self.reduced) == 1:
-            (axis,) = self.reduced
-            fetch = fetches(rows_of(results, along), axis.extent // axis.tile, axis.tile, tile * axis.tile)
-            return lambda window: fetch(window.indices[axis.position][0])
-        if along is not None and self._is_far(results, tile):
-            return lambda window: self._prefetches(place, window, along)
-        return lambda window: []
-
-    def _is_far(self, results: list[ir.Statement], tile: int) -> bool:
-        """Whether the epilogue touches memory beyond the cache and the sums take long enough to fetch it meanwhile."""
-        if self.group.window is not None:
-            return False
-        buffers = {buffer for buffer, _, _ in touched(results)}
-        terms = math.prod(axis.extent for axis in self.reduced)
-        return tile * terms >= PREFETCH_WORK and any(_exceeds_cache(buffer) for buffer in buffers)
-
-    def _prefetches(self, place: Point, window: Point, lane: Var) -> list[ir.Statement]:
-        """Hints for what the epilogue of this tile will read and write, a few per step of the reduced loops: a tile's
-        lines all at once would fill the queue of outstanding misses, and the sums would wait behind them."""
-        step, steps = Index(), 1
-        for axis in self.reduced:
-            step = step * axis.count_of_tiles + window.indices[axis.position][0] // axis.tile
-            steps *= axis.count_of_tiles
-        tile = tuple(len(place.indices[k]) for k in range(self.rank))
-        each = -(-math.prod(tile) // max(1, int(steps * PREFETCH_SHARE)))
-        statements: list[ir.Statement] = []
-        for k in range(each):
-            at = unravel((step * each + k) % math.prod(tile), tile)
-            point = tuple(
-                place.indices[axis][0] + offset * (self.lanes if axis == self.plan.vector else 1)
-                for axis, offset in enumerate(at)
-            )
-            overrides, self.composer.overrides = self.composer.overrides, {(self.anchor, point): self._zero()}
-            results = self.composer.stores(point)
-            terms = [self.composer.value(node.inputs[0], point) for node in self.group.sums]
-            self.composer.overrides = overrides
-            statements += [
-                ir.Prefetch(buffer, address, write)
-                for buffer, address, write in touched(results, terms)
-                if _exceeds_cache(buffer) and access(address, lane) == "contiguous"
-            ]
-        return statements
 
     # ------------------------------------------------------------------ lanes along a reduced axis
     def _lane_segments(self, axis: Axis) -> Iterator[tuple[int, int, int | None, Var]]:
@@ -457,7 +408,7 @@ class _Builder:
         points = place.combinations(range(self.rank))
         registers = self._registers(len(points), True)
         along = lane if lane is not None else lane_of(points[0][self.plan.vector])  # type: ignore[index]
-        narrowed, inside = _narrow(self.anchor, self.spec, self.reduced, inner, start, points, along)
+        narrowed, inside = narrow(self.anchor, self.spec, self.reduced, inner, start, points, along)
 
         def sums(window: Point) -> list[ir.Statement]:
             indices = {k: [index] for k, index in start.items()}
@@ -500,82 +451,11 @@ def _rows_per_block(anchor: Node, row_axis: Axis | None, parts: int) -> int:
     return max(d for d in range(1, row_axis.extent + 1) if row_axis.extent % d == 0 and d <= limit)
 
 
-def _narrow(
-    anchor: Node,
-    spec: Contraction,
-    reduced: list[Axis],
-    loops: list[Axis],
-    start: dict[int, Index],
-    points: list[tuple[Index, ...]],
-    lane: Var | None,
-) -> tuple[list[Axis], frozenset[int]]:
-    """The loops over reduced axes narrowed to the real taps of a tile, and the left operand's axes they keep inside its
-    bounds. `start`: where a loop over a reduced axis begins, or the one index of an axis without a loop."""
-    if spec.step is not None:
-        return loops, frozenset()
-    symbols = {axis.position: as_index(Var(axis.name, axis.extent)) for axis in loops}
-    at = [start.get(a.position, Index()) + symbols.get(a.position, Index()) for a in reduced]
-    inside: set[int] = set()
-    bounds: dict[int, tuple[list[Index], list[Index]]] = {}
-    reads = [[as_index(i) for i in spec.left_index(point, at)] for point in points]
-    for side, extent in enumerate(anchor.inputs[0].shape):
-        index = reads[0][side]
-        if (index.low >= 0 and index.high < extent) or any(other[side] != index for other in reads):
-            continue
-        if lane in index.vars():  # lanes need different bounds: their reads are tested instead
-            continue
-        moving = [axis for axis in loops if symbols[axis.position].vars() & index.vars()]
-        if len(moving) != 1 or moving[0].tile != 1 or moving[0].lanes or moving[0].inner:
-            continue
-        symbol = symbols[moving[0].position]
-        factor = index.coefficient(symbol.terms[0][0])
-        if abs(factor) != 1:
-            continue
-        rest = index - symbol * factor
-        low, high = (-rest, extent - rest) if factor == 1 else (rest - extent + 1, rest + 1)
-        lows, highs = bounds.setdefault(moving[0].position, ([], []))
-        lows.append(low)
-        highs.append(high)
-        inside.add(side)
-    narrowed = [
-        replace(axis, low=tuple(bounds[axis.position][0]), high=tuple(bounds[axis.position][1]))
-        if axis.position in bounds
-        else axis
-        for axis in loops
-    ]
-    return narrowed, frozenset(inside)
-
-
-def _without_zeros(
-    reduced: list[Axis], diagonals: tuple[Zeros, ...], points: list[tuple[Index, ...]], lane: Var | None
-) -> list[Axis]:
-    """Reduced loops that leave out what an operand's known zeros make zero for the whole tile."""
-    result = list(reduced)
-    for zeros in diagonals:
-        k = next(k for k, axis in enumerate(reduced) if axis.position == zeros.reduced)
-        axis = result[k]
-        unit = axis.unit
-        if axis.lanes or axis.extent % unit:
-            continue
-        ends = ends_over((point[zeros.output] for point in points), lane)
-        if ends is None:
-            continue
-        if zeros.after:
-            result[k] = replace(axis, high=(*axis.high, (ends[1] + zeros.offset + unit) // unit))
-        else:
-            result[k] = replace(axis, low=(*axis.low, (ends[0] - zeros.offset) // unit))
-    return result
-
-
 def _stream_axes(d: Dependence, plan: Plan, rank: int) -> list[int]:
     """Output axes of the operand with more distinct tile values first."""
     counts = [math.prod(plan.tiles[k] for k in range(rank) if k in side) for side in (d.left, d.right)]
     first, second = (d.left, d.right) if counts[0] > counts[1] else (d.right, d.left)
     return [k for k in range(rank) if k in first] + [k for k in range(rank) if k in second and k not in first]
-
-
-def _exceeds_cache(buffer: ir.Buffer) -> bool:
-    return buffer.elements * buffer.dtype.size > CACHED_BYTES
 
 
 def _multiply_add(x: ir.Scalar, y: ir.Scalar, z: ir.Scalar) -> ir.Scalar:

@@ -12,12 +12,15 @@ Which of its lanes or iterations a fetch serves does not matter: it changes no v
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ..loops import ir
-from ..loops.index import Index, Var
-from .space import loads
+from ..loops.index import Index, Var, unravel
+from ..schedule.costs import CACHED_BYTES
+from .contraction_plan import PREFETCH_SHARE, PREFETCH_WORK
+from .space import Axis, Point, SlotComposer, access, loads
 
 LINE = 64  # bytes of a cache line
 MINIMUM_BYTES = 128 << 10  # smaller buffers stay in the caches by themselves
@@ -91,3 +94,71 @@ def fetches(
         ]
 
     return place
+
+
+@dataclass
+class EpilogueFetcher:
+    """What a contraction fetches for the results of its register tiles.
+
+    `reduced`: its loops inside a tile; `rank`: of its results, whose axis `vector` carries `lanes` lanes; `zero`: a sum,
+    as far as addresses depend on one."""
+
+    composer: SlotComposer
+    reduced: list[Axis]
+    rank: int
+    vector: int | None
+    lanes: int
+    zero: ir.Scalar
+
+    def hints(
+        self, place: Point, results: list[ir.Statement], tile: int, along: Var | None
+    ) -> Callable[[Point], list[ir.Statement]]:
+        """What to fetch for the results of a tile in each step of its loops over reduced axes."""
+        if along is not None and len(self.reduced) == 1:
+            (axis,) = self.reduced
+            fetch = fetches(rows_of(results, along), axis.extent // axis.tile, axis.tile, tile * axis.tile)
+            return lambda window: fetch(window.indices[axis.position][0])
+        if along is not None and self._is_far(results, tile):
+            return lambda window: self._prefetches(place, window, along)
+        return lambda window: []
+
+    def _is_far(self, results: list[ir.Statement], tile: int) -> bool:
+        """Whether the epilogue touches memory beyond the cache and the sums take long enough to fetch it meanwhile."""
+        if self.composer.group.window is not None:
+            return False
+        buffers = {buffer for buffer, _, _ in touched(results)}
+        terms = math.prod(axis.extent for axis in self.reduced)
+        return tile * terms >= PREFETCH_WORK and any(_exceeds_cache(buffer) for buffer in buffers)
+
+    def _prefetches(self, place: Point, window: Point, lane: Var) -> list[ir.Statement]:
+        """Hints for what the epilogue of this tile will read and write, a few per step of the reduced loops: a tile's
+        lines all at once would fill the queue of outstanding misses, and the sums would wait behind them."""
+        anchor = self.composer.group.anchor
+        assert anchor is not None
+        step, steps = Index(), 1
+        for axis in self.reduced:
+            step = step * axis.count_of_tiles + window.indices[axis.position][0] // axis.tile
+            steps *= axis.count_of_tiles
+        tile = tuple(len(place.indices[k]) for k in range(self.rank))
+        each = -(-math.prod(tile) // max(1, int(steps * PREFETCH_SHARE)))
+        statements: list[ir.Statement] = []
+        for k in range(each):
+            at = unravel((step * each + k) % math.prod(tile), tile)
+            point = tuple(
+                place.indices[axis][0] + offset * (self.lanes if axis == self.vector else 1)
+                for axis, offset in enumerate(at)
+            )
+            overrides, self.composer.overrides = self.composer.overrides, {(anchor, point): self.zero}
+            results = self.composer.stores(point)
+            terms = [self.composer.value(node.inputs[0], point) for node in self.composer.group.sums]
+            self.composer.overrides = overrides
+            statements += [
+                ir.Prefetch(buffer, address, write)
+                for buffer, address, write in touched(results, terms)
+                if _exceeds_cache(buffer) and access(address, lane) == "contiguous"
+            ]
+        return statements
+
+
+def _exceeds_cache(buffer: ir.Buffer) -> bool:
+    return buffer.elements * buffer.dtype.size > CACHED_BYTES

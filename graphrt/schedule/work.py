@@ -20,6 +20,9 @@ SINGLE_THREAD_FLOPS = 4_000_000
 OPERATION = 1 / 57  # one element's multiply-add, or an elementwise operation of cost 1, in full vectors
 KERNEL = 10.0  # calling a kernel
 BARRIER = 150.0  # per thread: waiting for each other, and fetching what the others wrote
+SWEPT = 70.0  # bytes per nanosecond that a sweep reads and writes in the thread's own cache
+LINE_MOVED = 4.0  # a cache line that comes from another thread's cache, or is taken out of it, many on their way at once
+SHARED_SWEEP = 500.0  # for all the lines moved by a sweep: from here on another division of it is considered
 
 SINK_GAIN = (
     0.8  # a sink uses several threads if its steps should take less than this part of their time on one

@@ -9,6 +9,7 @@ import pytest
 
 from graphrt.codegen import jit
 from graphrt.codegen.emit import emit
+from graphrt.codegen.spans import share
 from graphrt.codegen.target import Instructions, target
 from graphrt.dtypes import as_dtype, bool_, float32, int32
 from graphrt.loops.index import Computed, Index, Var, as_index
@@ -36,8 +37,8 @@ GUARD = 17  # elements behind each array that must stay as they are
 MARK = 77
 
 
-def run(kernel: Kernel, *arrays: np.ndarray, threads: int = 1) -> None:
-    """Every thread's share in turn; checks that nothing is written behind the arrays."""
+def run(kernel: Kernel, *arrays: np.ndarray, threads: int = 1, only: int | None = None) -> None:
+    """Every thread's share in turn, or one thread's `only`; checks that nothing is written behind the arrays."""
     text, declarations = emit(kernel, target().instructions)
     text = text.replace("define internal void", "define void") + "\nattributes #0 = { nounwind }\n"
     compiled = jit.compile_text("\n".join([*sorted(declarations), text]), target())
@@ -47,7 +48,7 @@ def run(kernel: Kernel, *arrays: np.ndarray, threads: int = 1) -> None:
         memory[: array.size] = array.ravel()
     function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * len(arrays), ctypes.c_int64, ctypes.c_int64)
     entry = function(loaded.address(kernel.name))
-    for thread in range(threads):
+    for thread in range(threads) if only is None else (only,):
         entry(*(memory.ctypes.data for memory in wide), thread, threads)
     for memory, array in zip(wide, arrays):
         assert (memory[array.size :] == np.array(MARK, array.dtype)).all(), "written behind an array"
@@ -103,6 +104,19 @@ def test_loops_backwards_end_at_the_beginning(threads: int) -> None:
     run(kernel, result, ends, threads=threads)
     assert np.array_equal(result, np.arange(extent) + 1)
     assert ends[0] == extent * (threads - 1) // threads  # the threads take turns: the last one's beginning
+
+
+@pytest.mark.parametrize("threads, extent", [(1, 1), (2, 1), (3, 1), (2, 5), (3, 2), (4, 85)])
+def test_a_thread_runs_the_iterations_that_its_spans_say(threads: int, extent: int) -> None:
+    """A single one, such as the rest behind whole tiles, is thread 0's, which has the smaller share of the tiles."""
+    x, i = Buffer("x", int32, extent), Var("i", extent)
+    kernel = Kernel("k", (x,), [Loop(i, [Store(x, as_index(i), Constant(1, int32))], "parallel")], 16)
+    for thread in range(threads):
+        result = np.zeros(extent, np.int32)
+        run(kernel, result, threads=threads, only=thread)
+        first, end = share(extent, thread, threads)
+        assert result.nonzero()[0].tolist() == list(range(first, end))
+    assert share(1, 0, threads) == (0, 1)
 
 
 @pytest.mark.parametrize("stride", [2, 3, -1])

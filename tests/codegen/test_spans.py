@@ -39,6 +39,8 @@ def walked(body: list[Statement], thread: int, threads: int, values: dict[Var, i
             low, high = 0, extent
             if statement.kind == "parallel":
                 low, high = extent * thread // threads, extent * (thread + 1) // threads
+                if extent == 1:
+                    low, high = (0, 1) if thread == 0 else (0, 0)
             elif statement.kind == "vector" and statement.active is not None:
                 high = statement.active
             for value in range(low, high):
