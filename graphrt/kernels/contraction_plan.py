@@ -136,9 +136,9 @@ def operands(
         return None, composer.value(right, right_at)
     zero = ir.Constant(0, left.dtype)
     value = composer.builder.where_in_range(ranges, lambda: composer.value(left, at), zero)
-    if not isinstance(left.op, ChosenTaps):
+    if not spec.both_leave:
         return value, composer.value(right, right_at)
-    kept = [at[axis] for axis in inside]  # windows beside the image have neither taps nor gradients
+    kept = [at[axis] for axis in inside]
     ranges = [(index, 0, extent) for index, extent in zip(right_at, right.shape) if index not in kept]
     return value, composer.builder.where_in_range(ranges, lambda: composer.value(right, right_at), zero)
 

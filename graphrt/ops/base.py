@@ -155,7 +155,7 @@ class Contraction:
     """output[i] = sum over r of left[left_index(i, r)] * right[right_index(i, r)].
 
     Index functions are affine in i and r. `left_index` may leave the bounds of the left operand: such terms are zero
-    (padding). `step` is the interior dilation of the left operand: the left coordinate along axis k exists only where
+    (padding); `right_index` only where `both_leave`, together with the left one. `step` is the interior dilation of the left operand: the left coordinate along axis k exists only where
     it is a multiple of step[k] (the read is then at coordinate // step[k]); all ones for everything but strided
     backward-data.
     """
@@ -165,6 +165,7 @@ class Contraction:
     left_index: Callable[[Sequence[Index], Sequence[Index]], tuple[Index, ...]]
     right_index: Callable[[Sequence[Index], Sequence[Index]], tuple[Index, ...]]
     step: tuple[int, ...] | None = None
+    both_leave: bool = False
 
 
 class ContractionOp(Op, abstract=True):

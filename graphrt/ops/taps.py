@@ -225,6 +225,7 @@ class ChosenTapSum(ContractionOp):
             reduce=(taps.shape[5] // down, taps.shape[6] // across, taps.shape[1]),
             left_index=left,
             right_index=lambda i, r: (i[0], r[2], *windows(i, r)),
+            both_leave=True,
         )
 
     def flops(self, *types: TensorType) -> int:

@@ -14,6 +14,7 @@ from ..dataset.pipeline import Dataset
 from ..dataset.plan import ResidentPlan, resident_plan
 from ..errors import ArgumentError
 from ..frontend.location import user_source
+from ..frontend.parameter import aligned
 from ..runtime.ceilings import machine_ceilings
 from ..runtime.profile import Profile, from_windows, measure
 from .evaluate import batch_types, modes_kept
@@ -55,7 +56,7 @@ def profile_training(parts: Parts, dataset: Dataset, steps: int) -> Profile:
         threads=threads,
         steady=True,
     )
-    state = {label: np.array(array, order="C") for label, array in traced.state.items()}
+    state = {label: aligned(array) for label, array in traced.state.items()}  # as parameters are
     name = f"{type(parts.network).__name__}, batch {plan.batch_size}"
     columns = list(plan.columns.values())
     windows, schedule = measure(sink, columns, state, steps), stages["fused"].schedule

@@ -41,6 +41,10 @@ NO_ONNX_FORM = {
     "window_scatter": "writes at positions inside a window",
     "window_patches": "made while lowering, after export",
     "window_patch_sum": "made while lowering, after export",
+    "tap_rows": "made while lowering, after export",
+    "tap_starts": "made while lowering, after export",
+    "chosen_taps": "made while lowering, after export",
+    "chosen_tap_sum": "made while lowering, after export",
     "window_spread": "the gradient of average pooling",
     "window_sum": "AveragePool divides",
 }
