@@ -34,13 +34,12 @@ from .contraction_plan import (
     Plan,
     analyse,
     operands,
-    padded_ends,
     restricted_plan,
     turned_axis,
     unroll_of,
 )
 from .folding import Run, fold, over_run, runs, side_by_side
-from .narrowing import narrow, without_zeros
+from .narrowing import narrow, padded_ends, without_zeros
 from .partial_sums import Sums, clear_sums, summed_axes
 from .plan_choice import PlanChoice, cheapest
 from .prefetch import EpilogueFetcher

@@ -154,34 +154,6 @@ def in_padding(operand: Node, at: Sequence[Index]) -> bool:
     )
 
 
-def padded_ends(
-    operand: Node, spec: Contraction, axis: int, tile: int, unrolled: Sequence[int]
-) -> tuple[int, int]:
-    """How many tiles at both ends of an axis meet padding of the left operand at some of the unrolled places of other
-    axes; none where that is a small part of all places."""
-    if not isinstance(operand.op, Pad):
-        return 0, 0
-    rank, extents = len(spec.output), spec.output + spec.reduce
-    plain = [as_index(Var(f"a{k}", extent)) for k, extent in enumerate(extents)]
-    left = [as_index(i) for i in spec.left_index(plain[:rank], plain[rank:])]
-    sides = [k for k, index in enumerate(left) if plain[axis].vars() & index.vars()]
-    if not any(operand.op.low[k] or operand.op.high[k] for k in sides):
-        return 0, 0
-    together = [k for k in unrolled if any(plain[k].vars() & left[side].vars() for side in sides)]
-    counts = [0] * (extents[axis] // tile)
-    for value in range(len(counts) * tile):
-        for places in itertools.product(*(range(extents[k]) for k in together)):
-            values = dict(zip((axis, *together), (value, *places)))
-            at = [as_index(values[k]) if k in values else index for k, index in enumerate(plain)]
-            padded = in_padding(operand, [as_index(i) for i in spec.left_index(at[:rank], at[rank:])])
-            counts[value // tile] += padded
-    if sum(counts) < PEEL_GAIN * extents[axis] * math.prod(extents[k] for k in together):
-        return 0, 0
-    ends = (next((k for k, count in enumerate(c) if not count), len(c)) for c in (counts, counts[::-1]))
-    before, after = ends
-    return before, min(after, len(counts) - before)
-
-
 def analyse(group: Group, spec: Contraction, slots: Slots, lanes: int) -> Dependence:
     """How operands and results depend on each axis; lanes are probed by splitting one axis at a time."""
     anchor = group.anchor

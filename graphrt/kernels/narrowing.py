@@ -1,17 +1,22 @@
-"""Loops over reduced axes that leave out what contributes nothing: taps in the padding, and known zeros.
+"""Loops that leave out what contributes nothing: taps in the padding, and known zeros.
 
-In: a contraction's reduced loops and the points of one tile of its results. Out: the loops with bounds.
+In: a contraction's loops and the points of one tile of its results. Out: reduced loops with bounds; how many tiles at both
+ends of a loop deserve code of their own.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ..ir import Node
 from ..loops.index import Index, Var, as_index
 from ..ops.base import Contraction
+from ..ops.views import Pad
 from .banded import ends_over
-from .contraction_plan import Zeros
+from .contraction_plan import PEEL_GAIN, Zeros, in_padding
 from .space import Axis
 
 
@@ -80,3 +85,31 @@ def without_zeros(
         else:
             result[k] = replace(axis, low=(*axis.low, (ends[0] - zeros.offset) // unit))
     return result
+
+
+def padded_ends(
+    operand: Node, spec: Contraction, axis: int, tile: int, unrolled: Sequence[int]
+) -> tuple[int, int]:
+    """How many tiles at both ends of an axis meet padding of the left operand at some of the unrolled places of other
+    axes; none where that is a small part of all places."""
+    if not isinstance(operand.op, Pad):
+        return 0, 0
+    rank, extents = len(spec.output), spec.output + spec.reduce
+    plain = [as_index(Var(f"a{k}", extent)) for k, extent in enumerate(extents)]
+    left = [as_index(i) for i in spec.left_index(plain[:rank], plain[rank:])]
+    sides = [k for k, index in enumerate(left) if plain[axis].vars() & index.vars()]
+    if not any(operand.op.low[k] or operand.op.high[k] for k in sides):
+        return 0, 0
+    together = [k for k in unrolled if any(plain[k].vars() & left[side].vars() for side in sides)]
+    counts = [0] * (extents[axis] // tile)
+    for value in range(len(counts) * tile):
+        for places in itertools.product(*(range(extents[k]) for k in together)):
+            values = dict(zip((axis, *together), (value, *places)))
+            at = [as_index(values[k]) if k in values else index for k, index in enumerate(plain)]
+            padded = in_padding(operand, [as_index(i) for i in spec.left_index(at[:rank], at[rank:])])
+            counts[value // tile] += padded
+    if sum(counts) < PEEL_GAIN * extents[axis] * math.prod(extents[k] for k in together):
+        return 0, 0
+    ends = (next((k for k, count in enumerate(c) if not count), len(c)) for c in (counts, counts[::-1]))
+    before, after = ends
+    return before, min(after, len(counts) - before)
